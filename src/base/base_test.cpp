@@ -1,0 +1,89 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/half.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/thread_pool.h"
+
+namespace hone {
+namespace {
+
+TEST(Half, EveryF16ValueRoundTrips) {
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    const float value = f16_to_f32(static_cast<uint16_t>(bits));
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(f16_to_f32(f32_to_f16(value))));
+      continue;
+    }
+    EXPECT_EQ(f32_to_f16(value), bits);
+#if defined(__x86_64__) && defined(__FLT16_MAX__)
+    EXPECT_EQ(value, static_cast<float>(std::bit_cast<_Float16>(static_cast<uint16_t>(bits))));
+#endif
+  }
+}
+
+TEST(Half, F32ToF16RoundsToNearestEven) {
+  EXPECT_EQ(f32_to_f16(65519.996f), 0x7BFF);
+  EXPECT_EQ(f32_to_f16(65520.0f), 0x7C00);
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), 0x3C00);           // tie to even
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f + 0x1p-20f), 0x3C01);
+  EXPECT_EQ(f32_to_f16(0x1p-25f), 0);                       // tie to even at the smallest subnormal
+  EXPECT_EQ(f32_to_f16(0x1.8p-25f), 1);
+  EXPECT_EQ(f32_to_f16(-0.0f), 0x8000);
+  EXPECT_EQ(f32_to_bf16(std::numeric_limits<float>::infinity()), 0x7F80);
+}
+
+TEST(ThreadPool, CoversTheRangeOnceManyTimes) {
+  for (int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    std::vector<int> hits(1000);
+    for (int round = 0; round < 500; ++round)
+      pool.for_range(hits.size(), 7, [&](size_t begin, size_t end, int) {
+        for (size_t i = begin; i < end; ++i) ++hits[i];
+      });
+    for (int h : hits) EXPECT_EQ(h, 500);
+  }
+}
+
+TEST(ThreadPool, RethrowsAndGoesOn) {
+  ThreadPool pool(3);
+  EXPECT_THROW(pool.for_range(100, 1, [](size_t i, size_t, int) { if (i == 42) fail(ErrorKind::kBadInput, "x"); }), Error);
+  std::atomic<int> sum = 0;
+  pool.for_range(100, 1, [&](size_t i, size_t, int) { sum += static_cast<int>(i); });
+  EXPECT_EQ(sum, 4950);
+}
+
+TEST(File, AtomicFileAppearsOnlyOnCommit) {
+  const auto path = std::filesystem::temp_directory_path() / "hone_base_test_file";
+  std::filesystem::remove(path);
+  {
+    AtomicFile file(path);
+    file.write("hello");
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  write_text_file(path, "hello");
+  EXPECT_EQ(read_text_file(path), "hello");
+  EXPECT_EQ(sha256_hex_file(path), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+  EXPECT_THROW(read_text_file(path, 3), Error);
+  EXPECT_THROW(MappedFile::open(std::filesystem::temp_directory_path()), Error);
+  std::filesystem::remove(path);
+  EXPECT_THROW(AtomicFile("/proc/nowhere/x"), Error);
+}
+
+TEST(JsonHelpers, RefusesDeepAndBrokenDocuments) {
+  EXPECT_THROW(parse_json(std::string(100000, '['), "doc"), Error);
+  EXPECT_THROW(parse_json("{\"a\":", "doc"), Error);
+  EXPECT_EQ(json_int(parse_json("{\"a\":3}", "doc"), "a", "doc"), 3);
+  EXPECT_THROW(json_int(parse_json("{\"a\":\"3\"}", "doc"), "a", "doc"), Error);
+}
+
+}  // namespace
+}  // namespace hone

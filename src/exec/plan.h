@@ -1,0 +1,80 @@
+// A graph compiled for a device: a list of steps over one arena that was laid out ahead. Sizes that are
+// symbols are bound per run, up to the limits given at compile time; run() allocates nothing.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "exec/device.h"
+#include "ir/graph.h"
+
+namespace hone::exec {
+
+struct PlanLimits {
+  int64_t batch = 1;
+  int64_t sequence = 512;     // tokens per run and batch row
+  int64_t context = 4096;     // capacity of growing states
+  int64_t rows = 512;         // bound of the symbol "rows" (logit rows asked for)
+  // Any other symbol of the graph: its largest value.
+  std::vector<std::pair<std::string, int64_t>> others;
+  tensor::FormatId state_format = tensor::FormatId::kF16;
+};
+
+// The growing or fixed state of one session (or of a batch in lockstep or ragged).
+class StateSet {
+ public:
+  std::span<const int64_t> lengths() const { return lengths_; }  // per batch row, tokens held
+  void truncate(int64_t row, int64_t length);                    // forget the end
+  void reset();
+  uint64_t bytes() const;
+
+ private:
+  friend class Plan;
+  std::vector<StateBuffer> buffers_;
+  std::vector<tensor::Tensor> storage_;
+  std::vector<int64_t> lengths_;
+};
+
+struct Input {
+  std::string_view name;
+  tensor::TensorView view;  // shape binds the symbols
+};
+
+class Plan {
+ public:
+  // Error(kUnsupported) lists every op the device lacks, all at once. Lazy constants are produced here.
+  static std::unique_ptr<Plan> compile(ir::Graph graph, Device& device, const PlanLimits& limits);
+  ~Plan();
+
+  StateSet make_states() const;
+  // Runs once. Inputs by graph name; symbol sizes come from their shapes (batch, sequence, rows). states
+  // may be null for graphs without state; their lengths advance by the sequence length.
+  void run(std::span<const Input> inputs, StateSet* states);
+  // Valid until the next run.
+  Buffer output(size_t index) const;
+  Buffer output(std::string_view name) const;
+
+  // Called after each node of a run with its buffers (calibration statistics, profiling). Null: off.
+  using Observer = std::function<void(const ir::Node&, std::span<const Buffer> inputs, std::span<const Buffer> outputs,
+                                      double seconds)>;
+  void set_observer(Observer observer);
+
+  // Replaces the bytes of a constant (same shape, any format the kernel supports). The bytes must outlive
+  // their use. Cheap: for trials of one tensor in another format.
+  void rebind(ir::ValueId constant, tensor::FormatId format, std::span<const std::byte> bytes);
+
+  const ir::Graph& graph() const;
+  const PlanLimits& limits() const;
+  uint64_t arena_bytes() const;
+  uint64_t weight_bytes() const;   // bytes of constants that one step reads
+
+ private:
+  Plan();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hone::exec

@@ -1,0 +1,38 @@
+// A conversation: messages, the model's template, and only the new tokens fed to the model.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "generate/session.h"
+#include "text/chat_template.h"
+
+namespace hone::generate {
+
+class Chat {
+ public:
+  // A model without a template gets a plain continuation (the text itself).
+  Chat(LanguageModel& model, const text::Tokenizer& tokenizer, std::string template_source, std::string system_prompt = {});
+
+  // Renders the history plus the user's message, reuses the cached common prefix, generates, and appends
+  // the answer to the history (also when it was stopped).
+  GenerateResult send(const std::string& user_text, const GenerateOptions& options,
+                      const std::function<bool(std::string_view)>& on_text = {});
+  void clear();
+  const Json& messages() const { return messages_; }
+
+ private:
+  LanguageModel& model_;
+  const text::Tokenizer& tokenizer_;
+  std::unique_ptr<text::ChatTemplate> template_;
+  Json messages_ = Json::array();
+  std::string system_prompt_;
+  std::vector<text::TokenId> cached_;   // ids whose keys and values are in the cache
+};
+
+// Variables of a render: messages (normalised), add_generation_prompt, bos_token, eos_token, tools, extra.
+Json template_variables(const Json& messages, const text::Tokenizer& tokenizer, bool add_generation_prompt, const Json& tools = nullptr,
+                        const Json& extra = Json::object());
+
+}  // namespace hone::generate

@@ -1,0 +1,33 @@
+// Products of F32 activations with weights in any storage format.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "tensor/quant_format.h"
+
+namespace hone::kernels {
+
+// A weight as it lies in memory: `rows` rows (out features) of `cols` elements (in features).
+struct WeightView {
+  tensor::FormatId format = tensor::FormatId::kF32;
+  const std::byte* data = nullptr;
+  size_t rows = 0, cols = 0;
+};
+
+// y[m, rows] = x[m, cols] * W^T (+ bias[rows] when not null). x and y are dense F32.
+// Any m; few rows run as matrix-vector products straight from the stored bytes, many rows decode tiles of
+// W and run a register-blocked product. scratch: matmul_scratch_bytes() bytes, 64-byte aligned.
+void matmul(const WeightView& w, const float* x, size_t m, float* y, const float* bias, ThreadPool& pool,
+            std::span<std::byte> scratch);
+size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads);
+bool matmul_supports(tensor::FormatId format);
+
+// Decodes n elements (a multiple of the block) to F32, bit-equal to the reference on every ISA.
+void decode(tensor::FormatId format, const std::byte* src, float* dst, size_t n);
+// The same on a given instruction set (tests).
+void decode_on(Isa isa, tensor::FormatId format, const std::byte* src, float* dst, size_t n);
+
+}  // namespace hone::kernels

@@ -1,0 +1,33 @@
+// A recipe: what was done to a model, as data that can be printed, edited and replayed to the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tensor/quant_format.h"
+
+namespace hone::optimize {
+
+// One pass with its parameters. Today there is one pass, "quantize"; others join the list by name.
+struct RecipePass {
+  std::string name;
+  std::map<std::string, tensor::FormatId> formats;           // canonical (GGUF) tensor name -> format
+  std::map<std::string, std::vector<float>> importances;     // canonical name -> weight per input feature
+};
+
+struct Recipe {
+  int version = 1;
+  std::string hone_version;
+  std::string model_sha256;       // of the input; replay on another model is refused unless forced
+  uint64_t seed = 0;
+  std::vector<RecipePass> passes;
+};
+
+// YAML. Importances are stored as base64 of little-endian F32, so that a replay is exact.
+std::string to_yaml(const Recipe& recipe);
+Recipe recipe_from_yaml(const std::string& yaml, const std::string& name);  // Error(kBadInput) with the line
+
+}  // namespace hone::optimize

@@ -1,0 +1,24 @@
+// Encoding of F32 rows into a storage format with the least weighted squared error that the search finds.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "tensor/quant_format.h"
+
+namespace hone::quant {
+
+// x: rows x cols, row-major. importance: cols non-negative weights of the squared error (typically the mean
+// square of the input feature), or empty for plain squared error. dst: rows * format_bytes(cols) bytes.
+// Minimises, block by block, sum_j importance[j] * (x_j - decode_j)^2. Deterministic for any thread count.
+// pool may be null. Error(kBadInput) when cols is no multiple of the block; non-finite values are refused.
+void encode_rows(tensor::FormatId format, const float* x, size_t rows, size_t cols, std::span<const float> importance,
+                 std::byte* dst, ThreadPool* pool);
+bool can_encode(tensor::FormatId format);
+
+// sum over rows and columns of importance[j] * (x - decode(encoded))^2.
+double weighted_error(tensor::FormatId format, const float* x, const std::byte* encoded, size_t rows, size_t cols,
+                      std::span<const float> importance, ThreadPool* pool);
+
+}  // namespace hone::quant

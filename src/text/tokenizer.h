@@ -1,0 +1,73 @@
+// Tokenizers: text to ids and back, from tokenizer.json and from the vocabulary of a GGUF file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hone::text {
+
+using TokenId = int32_t;
+
+// What GGUF metadata says about a tokenizer (keys tokenizer.ggml.*), as plain data.
+struct VocabSpec {
+  std::string model;                  // "llama" (SentencePiece BPE) or "gpt2" (byte-level BPE)
+  std::string pre;                    // name of the pre-tokenizer, byte-level BPE only
+  std::vector<std::string> tokens;
+  std::vector<float> scores;          // empty when absent
+  std::vector<int32_t> types;         // 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
+  std::vector<std::string> merges;    // "left right"
+  std::optional<TokenId> bos, eos, eot, unknown, padding;
+  std::optional<bool> add_bos, add_eos, add_space_prefix;
+};
+
+struct EncodeOptions {
+  bool add_special = true;    // BOS/EOS as the tokenizer's post-processor or flags say
+  bool parse_special = true;  // special tokens written in the text become their ids
+};
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  // Whole decode, with the decoder's rules for first spaces. Invalid UTF-8 becomes U+FFFD.
+  virtual std::string decode(const std::vector<TokenId>& ids, bool skip_special = true) const = 0;
+  // The raw bytes one token adds when it follows other text (streaming); empty for special tokens
+  // when skip_special.
+  virtual std::string token_bytes(TokenId id, bool skip_special = true) const = 0;
+  virtual std::string piece(TokenId id) const = 0;          // as the vocabulary spells it
+  virtual size_t vocab_size() const = 0;
+  virtual std::optional<TokenId> find(std::string_view piece) const = 0;
+  virtual bool is_special(TokenId id) const = 0;
+
+  std::optional<TokenId> bos, eos;
+  std::vector<TokenId> end_of_turn;   // every id that ends an answer (eos, eot, <|im_end|>, ...)
+
+  // The tokenizer in the other form, for writers. Error(kUnsupported) with the reason where it cannot be
+  // carried exactly (for GGUF: a pre-tokenizer chain that llama.cpp has no name for).
+  virtual VocabSpec to_vocab_spec() const = 0;
+  virtual std::string to_tokenizer_json() const = 0;
+};
+
+// Error(kBadInput) for malformed documents, Error(kUnsupported) names the component not supported.
+std::unique_ptr<Tokenizer> tokenizer_from_json(std::string_view tokenizer_json, std::string_view tokenizer_config_json = {});
+std::unique_ptr<Tokenizer> tokenizer_from_vocab(VocabSpec spec);
+
+// Joins token bytes into text and gives out whole UTF-8 characters only.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true) : tokenizer_(tokenizer), skip_(skip_special) {}
+  std::string push(TokenId id);  // text that became complete, maybe empty
+  std::string finish();          // what is left; incomplete bytes become U+FFFD
+ private:
+  const Tokenizer& tokenizer_;
+  bool skip_;
+  std::string pending_;
+  bool first_ = true;
+};
+
+}  // namespace hone::text
