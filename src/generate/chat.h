@@ -1,6 +1,7 @@
 // A conversation: messages, the model's template, and only the new tokens fed to the model.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,23 +13,26 @@ namespace hone::generate {
 
 class Chat {
  public:
-  // A model without a template gets a plain continuation (the text itself).
-  Chat(LanguageModel& model, const text::Tokenizer& tokenizer, std::string template_source, std::string system_prompt = {});
+  // A model without a template gets a plain continuation (the text itself). Error(kBadInput) for a
+  // template that does not parse.
+  Chat(CausalModel& model, const text::Tokenizer& tokenizer, const std::string& template_source, std::string system_prompt = {});
 
   // Renders the history plus the user's message, reuses the cached common prefix, generates, and appends
-  // the answer to the history (also when it was stopped).
+  // the answer to the history (also when it was stopped). When it throws, the history is as before.
   GenerateResult send(const std::string& user_text, const GenerateOptions& options,
                       const std::function<bool(std::string_view)>& on_text = {});
   void clear();
-  const Json& messages() const { return messages_; }
+  const Json& messages() const { return messages_; }   // user and assistant turns
 
  private:
-  LanguageModel& model_;
+  std::string render() const;
+  std::vector<text::TokenId> prompt_ids() const;
+
+  CausalModel& model_;
   const text::Tokenizer& tokenizer_;
   std::unique_ptr<text::ChatTemplate> template_;
   Json messages_ = Json::array();
   std::string system_prompt_;
-  std::vector<text::TokenId> cached_;   // ids whose keys and values are in the cache
 };
 
 // Variables of a render: messages (normalised), add_generation_prompt, bos_token, eos_token, tools, extra.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -24,16 +25,33 @@ struct SamplingOptions {
 };
 void validate(const SamplingOptions& options);  // Error(kUsage) names the value out of range
 
-// Order: penalties, top-k, typical, top-p, min-p, temperature, draw.
+// Order: penalties, top-k, typical, top-p, min-p, temperature, draw; each step works on the distribution
+// that the one before left, renormalised. Equal logits rank by lower id, so a seed gives one sequence.
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) { validate(options); }
+  // history: the tokens before, oldest first (penalties). Ids of minus infinity and NaN are never drawn.
+  // Error(kBadInput) when no logit is finite or one is plus infinity: the weights are damaged.
   text::TokenId sample(std::span<const float> logits, std::span<const text::TokenId> history);
 
  private:
+  using Candidate = std::pair<float, text::TokenId>;  // logit, id
+
+  std::span<const float> penalize(std::span<const float> logits, std::span<const text::TokenId> history);
+  void keep_top_k(std::span<const float> logits);
+  void keep_typical();
+  void keep_top_p();
+  void keep_min_p();
+  text::TokenId draw();
+
   SamplingOptions options_;
   Random random_;
-  std::vector<std::pair<float, text::TokenId>> candidates_;
+  std::vector<Candidate> candidates_;
+  std::vector<float> penalized_;
+  std::vector<text::TokenId> recent_;
 };
+
+// The id of the largest logit, the lowest among equals. Errors as Sampler::sample.
+text::TokenId argmax(std::span<const float> logits);
 
 }  // namespace hone::generate

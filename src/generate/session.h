@@ -4,7 +4,9 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "exec/plan.h"
@@ -13,6 +15,19 @@
 
 namespace hone::generate {
 
+// What generation needs of a model: ids in, logits of the next token out, a memory that can be cut back.
+class CausalModel {
+ public:
+  virtual ~CausalModel() = default;
+  // Appends ids to batch row 0 and returns the logits after the last one (valid until the next call).
+  // Error(kBadInput) when the context is full or an id is not in the vocabulary.
+  virtual std::span<const float> feed(std::span<const text::TokenId> ids) = 0;
+  virtual int64_t position(int64_t row = 0) const = 0;            // tokens held
+  virtual void truncate(int64_t length, int64_t row = 0) = 0;     // keeps the first tokens of the row
+  virtual int64_t context() const = 0;                            // most tokens a row can hold
+  virtual const std::vector<text::TokenId>& tokens() const = 0;   // ids held by row 0
+};
+
 struct SessionOptions {
   int64_t context = 0;            // 0: the model's, at most 4096
   int64_t batch = 1;
@@ -20,34 +35,45 @@ struct SessionOptions {
   tensor::FormatId cache_format = tensor::FormatId::kF16;
 };
 
-class LanguageModel {
+class LanguageModel : public CausalModel {
  public:
   // The device must outlive the session. graph: what to run instead of the model's own (for example
-  // after a pass); it must have been built with select_rows and cache.
+  // after a pass); it must have been built with select_rows and cache. Error(kUsage) when the context
+  // asked for is beyond what the model was made for.
   LanguageModel(const models::Model& model, exec::Device& device, const SessionOptions& options = {},
                 std::optional<ir::Graph> graph = {});
 
-  // Appends ids to batch row 0 and returns the logits after the last one (valid until the next call).
-  // Error(kBadInput) when the context is full.
-  std::span<const float> feed(std::span<const text::TokenId> ids);
+  // Sessions of one row only. Long prompts run in chunks; a cancel between two throws Error(kCancelled)
+  // with the chunks before it kept.
+  std::span<const float> feed(std::span<const text::TokenId> ids) override;
   // One token for every batch row in lockstep; logits [batch, vocab].
   std::span<const float> feed_batch(std::span<const text::TokenId> one_per_row);
-  int64_t position(int64_t row = 0) const;
-  void truncate(int64_t length, int64_t row = 0);   // keeps the first tokens of the row
+  int64_t position(int64_t row = 0) const override;
+  void truncate(int64_t length, int64_t row = 0) override;
   void reset();
-  int64_t context() const { return options_.context; }
+  int64_t context() const override { return options_.context; }
+  const std::vector<text::TokenId>& tokens() const override { return tokens_; }
   int64_t vocab_size() const { return vocab_; }
+  int64_t batch() const { return options_.batch; }
   exec::Plan& plan() { return *plan_; }
   uint64_t state_bytes() const { return states_.bytes(); }
 
  private:
+  void check_ids(std::span<const text::TokenId> ids) const;
+  // One run of [rows, length] tokens, row by row; logits of each row's last.
+  std::span<const float> run(std::span<const text::TokenId> ids, int64_t length);
+
   SessionOptions options_;
   int64_t vocab_ = 0;
   std::unique_ptr<exec::Plan> plan_;
   exec::StateSet states_;
+  std::vector<text::TokenId> tokens_;
+  std::vector<int64_t> ids_, positions_, logit_rows_;   // inputs of a run, kept between runs
+  std::vector<exec::Input> inputs_;
 };
 
 enum class StopReason { kEndOfTurn, kStopString, kMaxTokens, kContextFull, kCancelled };
+const char* stop_reason_name(StopReason reason);  // "end of turn", "stop string", ...
 
 struct GenerateOptions {
   SamplingOptions sampling;
@@ -57,16 +83,17 @@ struct GenerateOptions {
 };
 
 struct GenerateResult {
-  std::string text;
-  std::vector<text::TokenId> ids;
+  std::string text;                        // all that on_text got
+  std::vector<text::TokenId> ids;          // tokens chosen, without the one that ended the turn
   StopReason reason = StopReason::kEndOfTurn;
   double prefill_seconds = 0, decode_seconds = 0;
   int64_t prompt_tokens = 0;
 };
 
 // Continues `model` with prompt ids. on_text gets text as it becomes certain (whole characters, never part of
-// a stop string) and returns false to stop early.
-GenerateResult generate(LanguageModel& model, const text::Tokenizer& tokenizer, std::span<const text::TokenId> prompt,
+// a stop string) and returns false to stop early. A cancel (base/cancel.h) ends the answer with kCancelled
+// and what was said so far; so does on_text. Error(kBadInput) when the prompt is empty or too long.
+GenerateResult generate(CausalModel& model, const text::Tokenizer& tokenizer, std::span<const text::TokenId> prompt,
                         const GenerateOptions& options, const std::function<bool(std::string_view)>& on_text = {});
 
 }  // namespace hone::generate
