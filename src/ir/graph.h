@@ -35,6 +35,18 @@ struct Dim {
 };
 using Shape = std::vector<Dim>;
 
+// How a symbol gets its value at run time. A free symbol is bound by the shape of a graph input (or, for
+// "past", by the length of the state). A derived one is computed from symbols of smaller id:
+//   kProduct: constant * term_0 * term_1 ...      ("batch*sequence")
+//   kSum:     constant + term_0 + term_1 ...      ("total" = past + sequence)
+struct SymbolRule {
+  enum class Kind : uint8_t { kFree, kProduct, kSum };
+  Kind kind = Kind::kFree;
+  int64_t constant = 0;
+  std::vector<SymbolId> terms;
+  bool operator==(const SymbolRule&) const = default;
+};
+
 // Bytes of a constant. The logical shape of the value is that of the op's definition; `transposed`
 // says that a 2-D constant [in, out] lies in memory as rows of [out, in], as linear layers are published
 // and as block formats need it (blocks run along `in`).
@@ -47,6 +59,8 @@ struct Constant {
   std::function<void(std::span<std::byte>)> produce;
   std::string source;                   // name of the tensor in the checkpoint, for reports and writers
   bool lazy() const { return static_cast<bool>(produce); }
+  // No bytes yet: a constant of a parsed text form waits for set_constant().
+  bool unbound() const { return bytes.empty() && !produce; }
 };
 
 struct Value {
@@ -89,6 +103,20 @@ class Graph {
 
   SymbolId symbol(std::string_view name);  // finds or adds
   const std::vector<std::string>& symbols() const { return symbols_; }
+  const SymbolRule& rule(SymbolId id) const { return rules_[static_cast<size_t>(id)]; }
+  // Adds a derived symbol. Error(kBadInput) when the name exists with another rule or a term is unknown.
+  SymbolId derive_symbol(std::string_view name, SymbolRule rule);
+  // Dim of a * b and a + b; a new derived symbol where needed, named after its terms. The sum of "past"
+  // and "sequence" is called "total".
+  Dim product(const Dim& a, const Dim& b);
+  Dim sum(const Dim& a, const Dim& b);
+  // values: one number per symbol, the free ones set, -1 where unbound. Fills the derived ones (in id
+  // order; -1 when a term is unbound). Error(kBadInput) on overflow or a negative size.
+  void resolve_symbols(std::span<int64_t> values) const;
+  // Size of a dimension under such values; -1 when its symbol is unbound.
+  static int64_t size_of(const Dim& dim, std::span<const int64_t> values) {
+    return dim.known() ? dim.size : values[static_cast<size_t>(dim.symbol)];
+  }
 
   ValueId add_input(std::string name, DType dtype, Shape shape);
   ValueId add_constant(std::string name, DType dtype, std::vector<int64_t> shape, Constant constant);
@@ -117,9 +145,11 @@ class Graph {
   ValueId find_value(std::string_view name) const;            // kNoValue when absent
 
  private:
-  friend Graph parse_graph(std::string_view text);
+  ValueId add_value(Value value);
+  ValueId check_value(ValueId id, const std::string& what) const;
   std::string name_;
   std::vector<std::string> symbols_;
+  std::vector<SymbolRule> rules_;   // parallel to symbols_
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<Constant> constants_;
@@ -132,8 +162,16 @@ class Graph {
 // states pair up. Error(kBadInput) with the first fault.
 void verify(const Graph& graph);
 
-// Text form, one node a line; parse(print(g)) prints the same. Constants print as format, shape and
-// source; short F32/I64 ones (at most 16 elements) print their values and parse back.
+// "F32[batch, sequence, 576]", for messages and the text form.
+std::string type_text(const Graph& graph, DType dtype, const Shape& shape);
+
+// A constant with its own copy of the numbers.
+Constant constant_of_floats(std::span<const float> values);
+Constant constant_of_ints(std::span<const int64_t> values);
+
+// Text form, one node a line; print(parse(print(g))) equals print(g). Constants print as format, shape and
+// source; short F32/I64 ones (at most 16 elements) print their values and parse back, others parse back
+// unbound. Error(kBadInput) with the line for malformed text.
 std::string print_graph(const Graph& graph);
 Graph parse_graph(std::string_view text);
 

@@ -17,13 +17,13 @@ struct OutputType {
 struct InferContext {
   const Node& node;
   std::vector<const Value*> inputs;  // null for an absent optional input
-  Graph& graph;                      // for symbols
+  Graph& graph;                      // for symbols and the values of constants
 };
 
 struct OpInfo {
   const char* name;      // ONNX name, or "hone.Name"
   int min_inputs, max_inputs;
-  int outputs;
+  int outputs;           // -1: as many as infer returns
   std::vector<OutputType> (*infer)(const InferContext&);
 };
 
