@@ -107,17 +107,14 @@ void encode_f8_e5m2fnuz(const float* src, std::byte* dst, size_t n) {
 void decode_f8_e8m0(const std::byte* src, float* dst, size_t n) {
   for (size_t i = 0; i < n; ++i) dst[i] = e8m0_value(std::to_integer<uint8_t>(src[i]));
 }
-// A power of two has no zero and no sign: zero becomes the smallest value, negative numbers NaN.
+// A power of two has no zero and no sign: zero becomes the smallest value, negative numbers NaN. Ties
+// (1.5 * 2^k) go up, as in ml_dtypes.
 void encode_f8_e8m0(const float* src, std::byte* dst, size_t n) {
   for (size_t i = 0; i < n; ++i) {
-    uint8_t code = 255;
-    if (src[i] >= 0) {
-      code = 0;
-      while (code < 254 && src[i] - e8m0_value(code) > e8m0_value(static_cast<uint8_t>(code + 1)) - src[i]) ++code;
-      // A tie (1.5 * 2^k) goes to the even code.
-      if (code < 254 && code % 2 == 1 && src[i] - e8m0_value(code) == e8m0_value(static_cast<uint8_t>(code + 1)) - src[i]) ++code;
-    }
-    dst[i] = std::byte{code};
+    const uint32_t bits = std::bit_cast<uint32_t>(src[i]);
+    uint32_t code = src[i] == 0 ? 0 : 255;
+    if (src[i] > 0) code = bits < 0x00800000u ? bits >= 0x00600000u : std::min((bits + 0x00400000u) >> 23, 254u);
+    dst[i] = std::byte(code);
   }
 }
 
