@@ -33,7 +33,11 @@ struct Options {
   std::optional<std::filesystem::path> recipe;      // replay instead of search
   uint64_t seed = 0;
   int64_t calibration_tokens = 4096;
-  int64_t trial_tokens = 256;              // per sensitivity trial
+  int64_t trial_tokens = 256;              // text on which each tensor is tried alone
+  int64_t search_tokens = 768;             // text on which whole allocations are measured
+  int64_t evaluation_tokens = 4096;        // held-out text of the proof
+  int swap_trials = 24;                    // measured exchanges at the end
+  bool measure_speed = true;
   std::string command_line;                // for the report
 };
 
@@ -66,6 +70,7 @@ struct Result {
   std::vector<Candidate> candidates;
   std::vector<TensorChoice> tensors;
   Recipe recipe;
+  std::string calibration_source, evaluation_source, command_line;
   Json environment;                        // processor, threads, ISA, hone version
 };
 

@@ -24,7 +24,16 @@ struct Recipe {
   std::string model_sha256;       // of the input; replay on another model is refused unless forced
   uint64_t seed = 0;
   std::vector<RecipePass> passes;
+  // What was measured when the recipe was found; written into the artifact's metadata, so a replay copies it.
+  std::map<std::string, float> proof;    // "kl_divergence", "same_top1", ...
+  std::string proof_digest;              // of the passes that the proof was measured for
 };
+
+// SHA-256 of model, seed and passes. A proof holds only while proof_digest equals it.
+std::string digest(const Recipe& recipe);
+
+// The recipe without importances, for the artifact's metadata and for people.
+std::string to_short_yaml(const Recipe& recipe);
 
 // YAML. Importances are stored as base64 of little-endian F32, so that a replay is exact.
 std::string to_yaml(const Recipe& recipe);
