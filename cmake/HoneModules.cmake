@@ -12,7 +12,7 @@ function(hone_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC 12 reports false positives from inlined std::string and _mm512 intrinsics.
-    target_compile_options(${target} PRIVATE -Wno-restrict -Wno-maybe-uninitialized -Wno-psabi)
+    target_compile_options(${target} PRIVATE -Wno-restrict -Wno-uninitialized -Wno-maybe-uninitialized -Wno-psabi)
   endif()
   if(HONE_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${HONE_SANITIZE} -fno-omit-frame-pointer)
