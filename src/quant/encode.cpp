@@ -1,0 +1,122 @@
+// Rows are encoded independently, so that any number of threads writes the same bytes.
+#include "quant/encode.h"
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/half.h"
+#include "quant/encoders.h"
+
+namespace hone::quant {
+
+using tensor::FormatId;
+
+namespace {
+
+constexpr size_t kChunkElements = 1 << 16;  // per task: a few milliseconds
+
+template <typename T, typename Convert>
+void encode_plain(const float* x, size_t cols, std::byte* dst, Convert convert) {
+  for (size_t i = 0; i < cols; ++i) {
+    const T value = convert(x[i]);
+    std::memcpy(dst + i * sizeof(T), &value, sizeof(T));
+  }
+}
+
+// Nearest finite value: past the largest one, infinity would be an infinite error.
+void encode_f32(const float* x, const float*, size_t cols, std::byte* dst) { std::memcpy(dst, x, cols * 4); }
+void encode_f16(const float* x, const float*, size_t cols, std::byte* dst) {
+  encode_plain<uint16_t>(x, cols, dst, [](float v) { return f32_to_f16(v > 65504.0f ? 65504.0f : v < -65504.0f ? -65504.0f : v); });
+}
+void encode_bf16(const float* x, const float*, size_t cols, std::byte* dst) {
+  encode_plain<uint16_t>(x, cols, dst, [](float v) {
+    const uint16_t bits = f32_to_bf16(v);
+    return static_cast<uint16_t>((bits & 0x7FFF) == 0x7F80 ? bits - 1 : bits);
+  });
+}
+
+constexpr EncoderRow kPlainEncoders[] = {
+    {FormatId::kF32, encode_f32}, {FormatId::kF16, encode_f16}, {FormatId::kBF16, encode_bf16}};
+
+template <typename Body>
+void for_row_chunks(size_t rows, size_t cols, ThreadPool* pool, Body body) {
+  const size_t grain = std::max<size_t>(1, kChunkElements / std::max<size_t>(1, cols));
+  auto guarded = [&](size_t begin, size_t end, int) {
+    throw_if_cancelled();
+    body(begin, end);
+  };
+  if (pool) return pool->for_range(rows, grain, guarded);
+  for (size_t begin = 0; begin < rows; begin += grain) guarded(begin, std::min(rows, begin + grain), 0);
+}
+
+std::vector<float> checked_weights(std::span<const float> importance, size_t cols) {
+  if (importance.empty()) return std::vector<float>(cols, 1.0f);
+  if (importance.size() != cols)
+    fail(ErrorKind::kBadInput, "[quant] {} importances for {} columns; they must be one per column", importance.size(), cols);
+  for (float v : importance)
+    if (!(v >= 0) || !std::isfinite(v))
+      fail(ErrorKind::kBadInput, "[quant] an importance is {}; importances must be finite and not negative", v);
+  return {importance.begin(), importance.end()};
+}
+
+void check_finite(const float* x, size_t n) {
+  float sum = 0;  // 0 * x is NaN exactly for what is not finite
+  for (size_t i = 0; i < n; ++i) sum += x[i] * 0.0f;
+  if (sum != 0) fail(ErrorKind::kBadInput, "[quant] the tensor holds NaN or infinity; it cannot be quantized");
+}
+
+}  // namespace
+
+EncodeRow find_encoder(FormatId format, Isa isa) {
+  for (const EncoderRow& row : kPlainEncoders)
+    if (row.format == format) return row.encode;
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return isa_avx512::find_encoder(format);
+  if (isa == Isa::kAvx2) return isa_avx2::find_encoder(format);
+#endif
+  return isa_scalar::find_encoder(format);
+}
+
+bool can_encode(FormatId format) { return find_encoder(format, Isa::kScalar) != nullptr; }
+
+void encode_rows(FormatId format, const float* x, size_t rows, size_t cols, std::span<const float> importance,
+                 std::byte* dst, ThreadPool* pool) {
+  const EncodeRow encode = find_encoder(format, active_isa());
+  if (!encode) fail(ErrorKind::kUnsupported, "[quant] {} has no encoder", tensor::format(format).name);
+  const uint64_t row_bytes = tensor::format_bytes(format, cols);
+  const std::vector<float> weights = checked_weights(importance, cols);
+  for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end) {
+    check_finite(x + begin * cols, (end - begin) * cols);
+    for (size_t r = begin; r < end; ++r) encode(x + r * cols, weights.data(), cols, dst + r * row_bytes);
+  });
+}
+
+double weighted_error(FormatId format, const float* x, const std::byte* encoded, size_t rows, size_t cols,
+                      std::span<const float> importance, ThreadPool* pool) {
+  const tensor::QuantFormat& f = tensor::format(format);
+  if (!f.decode) fail(ErrorKind::kUnsupported, "[quant] {} has no real values", f.name);
+  const uint64_t row_bytes = tensor::format_bytes(format, cols);
+  const std::vector<float> weights = checked_weights(importance, cols);
+  std::vector<double> row_error(rows);  // summed in row order: the same for any thread count
+  for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end) {
+    std::vector<float> decoded(cols);
+    for (size_t r = begin; r < end; ++r) {
+      f.decode(encoded + r * row_bytes, decoded.data(), cols);
+      double sums[4] = {};
+      const float* row = x + r * cols;
+      for (size_t i = 0; i < cols; ++i) {
+        const double difference = double{row[i]} - double{decoded[i]};
+        sums[i % 4] += double{weights[i]} * difference * difference;
+      }
+      row_error[r] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    }
+  });
+  double total = 0;
+  for (double e : row_error) total += e;
+  return total;
+}
+
+}  // namespace hone::quant

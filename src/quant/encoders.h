@@ -1,0 +1,33 @@
+// The table of encoders: one row of numbers into one row of blocks, per format and instruction set.
+#pragma once
+
+#include <cstddef>
+
+#include "base/cpu.h"
+#include "tensor/quant_format.h"
+
+namespace hone::quant {
+
+// x and w: cols values, finite, w >= 0; dst: format_bytes(cols) bytes.
+using EncodeRow = void (*)(const float* x, const float* w, size_t cols, std::byte* dst);
+
+struct EncoderRow {
+  tensor::FormatId format;
+  EncodeRow encode;
+};
+
+// Null when the format has no encoder or the instruction set was not compiled in. Every instruction set
+// gives the same bytes.
+EncodeRow find_encoder(tensor::FormatId format, Isa isa);
+
+namespace isa_scalar {
+EncodeRow find_encoder(tensor::FormatId format);
+}
+namespace isa_avx2 {
+EncodeRow find_encoder(tensor::FormatId format);
+}
+namespace isa_avx512 {
+EncodeRow find_encoder(tensor::FormatId format);
+}
+
+}  // namespace hone::quant

@@ -1,0 +1,176 @@
+// Storage layouts, written: the inverse of tensor/codec_*.cpp's decoders, and tested against them.
+#include "quant/pack.h"
+
+#include <bit>
+#include <cstring>
+
+#include "base/half.h"
+
+namespace hone::quant {
+namespace {
+
+void put_f16(uint8_t* b, float value) {
+  const uint16_t bits = f32_to_f16(value);
+  std::memcpy(b, &bits, 2);
+}
+
+// 32 four-bit codes: the first half in the low nibbles of 16 bytes, the second in the high ones.
+void put_nibbles(uint8_t* b, const int8_t* codes, int zero) {
+  for (int i = 0; i < 16; ++i)
+    b[i] = static_cast<uint8_t>(((codes[i] + zero) & 15) | (((codes[i + 16] + zero) & 15) << 4));
+}
+
+void put_fifth_bits(uint8_t* b, const int8_t* codes, int zero) {
+  uint32_t high = 0;
+  for (int i = 0; i < 32; ++i) high |= static_cast<uint32_t>(((codes[i] + zero) >> 4) & 1) << i;
+  std::memcpy(b, &high, 4);
+}
+
+// 256 two-bit codes: four runs of 32 share 32 bytes, two such groups.
+void put_pairs(uint8_t* b, const int8_t* codes, int zero) {
+  std::memset(b, 0, 64);
+  for (int e = 0; e < 256; ++e)
+    b[32 * (e / 128) + e % 32] |= static_cast<uint8_t>(((codes[e] + zero) & 3) << (2 * (e % 128 / 32)));
+}
+
+// Eight 6-bit scales and eight 6-bit minima in 12 bytes.
+void put_scales_and_mins(uint8_t* b, const EncodedBlock& e) {
+  for (int j = 0; j < 4; ++j) {
+    const int high_scale = e.sub_scale[j + 4], high_min = e.sub_min[j + 4];
+    b[j] = static_cast<uint8_t>(e.sub_scale[j] | ((high_scale >> 4) << 6));
+    b[j + 4] = static_cast<uint8_t>(e.sub_min[j] | ((high_min >> 4) << 6));
+    b[j + 8] = static_cast<uint8_t>((high_scale & 15) | ((high_min & 15) << 4));
+  }
+}
+
+// Runs of 64: the first 32 codes in the low nibbles, the next 32 in the high ones.
+void put_nibble_runs(uint8_t* b, const int8_t* codes) {
+  for (int g = 0; g < 4; ++g)
+    for (int i = 0; i < 32; ++i)
+      b[32 * g + i] = static_cast<uint8_t>((codes[64 * g + i] & 15) | ((codes[64 * g + 32 + i] & 15) << 4));
+}
+
+}  // namespace
+
+void pack_q8_0(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  std::memcpy(b + 2, e.codes, 32);
+}
+
+void pack_q4_0(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  put_nibbles(b + 2, e.codes, 8);
+}
+
+void pack_q4_1(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  put_f16(b + 2, e.offset);
+  put_nibbles(b + 4, e.codes, 0);
+}
+
+void pack_q5_0(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  put_fifth_bits(b + 2, e.codes, 16);
+  put_nibbles(b + 6, e.codes, 16);
+}
+
+void pack_q5_1(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  put_f16(b + 2, e.offset);
+  put_fifth_bits(b + 4, e.codes, 0);
+  put_nibbles(b + 8, e.codes, 0);
+}
+
+void pack_q2_0(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  for (int i = 0; i < 16; ++i) {
+    unsigned byte = 0;
+    for (int k = 0; k < 4; ++k) byte |= static_cast<unsigned>(e.codes[4 * i + k] + 1) << (2 * k);
+    b[2 + i] = static_cast<uint8_t>(byte);
+  }
+}
+
+void pack_iq4_nl(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  put_nibbles(b + 2, e.codes, 0);
+}
+
+void pack_mxfp4(const EncodedBlock& e, uint8_t* b) {
+  const uint32_t bits = std::bit_cast<uint32_t>(e.scale);
+  b[0] = static_cast<uint8_t>(bits >> 23);  // 2^-127 is subnormal: exponent field 0, as it should be
+  put_nibbles(b + 1, e.codes, 0);
+}
+
+void pack_q2_k(const EncodedBlock& e, uint8_t* b) {
+  for (int j = 0; j < 16; ++j) b[j] = static_cast<uint8_t>((e.sub_scale[j] & 15) | ((e.sub_min[j] & 15) << 4));
+  put_pairs(b + 16, e.codes, 0);
+  put_f16(b + 80, e.scale);
+  put_f16(b + 82, e.offset);
+}
+
+void pack_q3_k(const EncodedBlock& e, uint8_t* b) {
+  std::memset(b, 0, 32);
+  for (int i = 0; i < 256; ++i) b[i % 32] |= static_cast<uint8_t>(((e.codes[i] + 4) >> 2) << (i / 32));
+  put_pairs(b + 32, e.codes, 4);
+  std::memset(b + 96, 0, 12);
+  for (int j = 0; j < 16; ++j) {
+    const int s = e.sub_scale[j] + 32;
+    b[96 + j % 8] |= static_cast<uint8_t>((s & 15) << (4 * (j / 8)));
+    b[104 + j % 4] |= static_cast<uint8_t>((s >> 4) << (2 * (j / 4)));
+  }
+  put_f16(b + 108, e.scale);
+}
+
+void pack_q4_k(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  put_f16(b + 2, e.offset);
+  put_scales_and_mins(b + 4, e);
+  put_nibble_runs(b + 16, e.codes);
+}
+
+void pack_q5_k(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  put_f16(b + 2, e.offset);
+  put_scales_and_mins(b + 4, e);
+  std::memset(b + 16, 0, 32);
+  for (int i = 0; i < 256; ++i) b[16 + i % 32] |= static_cast<uint8_t>((e.codes[i] >> 4) << (i / 32));
+  put_nibble_runs(b + 48, e.codes);
+}
+
+void pack_q6_k(const EncodedBlock& e, uint8_t* b) {
+  std::memset(b, 0, 192);
+  for (int i = 0; i < 256; ++i) {
+    const int q = e.codes[i] + 32, h = i / 128, r = i % 128;
+    b[64 * h + r % 64] |= static_cast<uint8_t>((q & 15) << (4 * (r / 64)));
+    b[128 + 32 * h + r % 32] |= static_cast<uint8_t>((q >> 4) << (2 * (r / 32)));
+  }
+  std::memcpy(b + 192, e.sub_scale, 16);
+  put_f16(b + 208, e.scale);
+}
+
+void pack_q8_k(const EncodedBlock& e, uint8_t* b) {
+  std::memcpy(b, &e.scale, 4);
+  std::memcpy(b + 4, e.codes, 256);
+  for (int j = 0; j < 16; ++j) {
+    int sum = 0;
+    for (int i = 0; i < 16; ++i) sum += e.codes[16 * j + i];
+    const auto narrow = static_cast<int16_t>(sum);
+    std::memcpy(b + 260 + 2 * j, &narrow, 2);
+  }
+}
+
+void pack_iq4_xs(const EncodedBlock& e, uint8_t* b) {
+  put_f16(b, e.scale);
+  std::memset(b + 2, 0, 6);
+  unsigned high = 0;
+  for (int g = 0; g < 8; ++g) {
+    const int s = e.sub_scale[g] + 32;
+    high |= static_cast<unsigned>(s >> 4) << (2 * g);
+    b[4 + g / 2] |= static_cast<uint8_t>((s & 15) << (4 * (g & 1)));
+    put_nibbles(b + 8 + 16 * g, e.codes + 32 * g, 0);
+  }
+  b[2] = static_cast<uint8_t>(high);
+  b[3] = static_cast<uint8_t>(high >> 8);
+}
+
+}  // namespace hone::quant
