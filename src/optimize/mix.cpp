@@ -36,18 +36,18 @@ constexpr Where kAll = Where::kAll;
 const MixRule kExpertsVK = {kV | kK, kAll, k8Experts, "Q8_0"};
 const MixRule kExpertsO = {kO, kAll, k8Experts, "Q5_K"};
 
-// The mixes of one to two bits share their shape; `many` is what they use where it matters, `few` elsewhere.
-Rules low_rules(const char* v, const char* down_first, const char* down, const char* o) {
+// The mixes of one to two bits share their shape.
+Rules low_rules(const char* v, const char* first_down, const char* o) {
   Rules rules = {{kV, kAll, kGqa4, "Q4_K"}, {kV, kAll, k4Experts, "Q4_K"}, {kV, kAll, kNone, v}, {kK, kAll, k8Experts, "Q4_K"},
-                 {kDown, Where::kFirst8th, kNone, down_first}, {kDown, kAll, kNone, down}, kExpertsO};
+                 {kDown, Where::kFirst8th, kNone, first_down}, kExpertsO};
   if (o) rules.push_back({kO, kAll, kNone, o});
   return rules;
 }
 
 std::vector<Mix> make_mixes() {
-  const Rules iq1 = low_rules("Q2_K", "Q2_K", "Q2_K", "IQ2_XXS");
-  const Rules iq2x = low_rules("Q2_K", "Q2_K", "Q2_K", nullptr);
-  const Rules iq2 = low_rules("IQ3_S", "IQ3_S", "Q2_K", "IQ3_S");
+  const Rules iq1 = low_rules("Q2_K", "Q2_K", "IQ2_XXS");
+  const Rules iq2x = low_rules("Q2_K", "Q2_K", nullptr);
+  const Rules iq2 = low_rules("IQ3_S", "IQ3_S", "IQ3_S");
   const Rules iq4 = {kExpertsVK, {kV, kAll, kGqa4, "Q5_K"}, kExpertsO, {kDown, Where::kFirst8th, kNoImportances, "Q5_K"}};
   const Rules base = {kExpertsVK};
   return {
@@ -83,12 +83,12 @@ std::vector<Mix> make_mixes() {
       {"IQ2_S", 28, "IQ2_XS", iq2},
       {"IQ2_M", 29, "IQ2_S", iq2},
       {"IQ3_XXS", 23, "IQ3_XXS", {kExpertsVK, {kV, kAll, kGqa4, "Q4_K"}, {kV, kAll, kNoImportances, "IQ3_S"}, kExpertsO,
-                                  {kO, kAll, kNone, "IQ3_S"}, {kDown, Where::kFirst8th, kNoImportances, "Q4_K"},
+                                  {kO, kAll, kNotFalcon, "IQ3_S"}, {kDown, Where::kFirst8th, kNoImportances, "Q4_K"},
                                   {kDown, kAll, kNoImportances, "Q3_K"}, {kQ | kK, kAll, kNone, "IQ2_S"}}},
       {"IQ3_XS", 22, "IQ3_S", {kExpertsVK, {kV, kAll, kGqa4, "Q4_K"}, kExpertsO, {kQ | kK, kAll, kNone, "IQ3_XXS"},
                                {kUp | kGate, Where::kMiddle, kNone, "IQ3_XXS"}}},
       {"IQ3_S", 26, "IQ3_S", {kExpertsVK, {kV, kAll, kGqa4, "Q4_K"}, kExpertsO}},
-      {"IQ3_M", 27, "IQ3_S", {kExpertsVK, {kV, kAll, kNone, "Q4_K"}, kExpertsO, {kO, kAll, kNone, "Q4_K"},
+      {"IQ3_M", 27, "IQ3_S", {kExpertsVK, {kV, kAll, kNone, "Q4_K"}, kExpertsO, {kO, kAll, kNotFalcon, "Q4_K"},
                               {kDown, Where::kFirst8th, kNone, "Q4_K"}, {kDown, Where::kMore, k8Experts, "Q4_K"}}},
       {"IQ4_NL", 25, "IQ4_NL", iq4},
       {"IQ4_XS", 30, "IQ4_XS", iq4},
@@ -167,9 +167,10 @@ class Chooser {
     });
     std::vector<std::string> names(tensors_.size());
     for (const size_t i : order) names[i] = is_quantizable(tensors_[i]) ? choose(tensors_[i]) : tensors_[i].format;
-    check_importances(names);
     return names;
   }
+
+  void check_importances(const std::vector<std::string>& names) const;
 
  private:
   std::string choose(const MixTensor& t) {
@@ -240,17 +241,6 @@ class Chooser {
     return row % block_of(format) == 0 ? format : "F16";
   }
 
-  void check_importances(const std::vector<std::string>& names) const {
-    if (options_.has_importances) return;
-    static const std::set<std::string_view> kBlind = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"};
-    for (size_t i = 0; i < names.size(); ++i) {
-      const unsigned part = part_of(tensors_[i].name);
-      if (part == kEmbedding || part == kOutput || names[i] == tensors_[i].format) continue;
-      if (kBlind.count(names[i]) || (names[i] == "Q2_K" && std::string_view(mix_.name) == "Q2_K_S"))
-        fail(ErrorKind::kUsage, "[mix] {} puts '{}' into {}, which needs importances; give --imatrix", mix_.name, tensors_[i].name, names[i]);
-    }
-  }
-
   const Mix& mix_;
   const MixModel& model_;
   const std::vector<MixTensor>& tensors_;
@@ -258,6 +248,17 @@ class Chooser {
   bool has_output_ = false, plain_ = false, low_ = false;
   int64_t value_tensors_ = 0, seen_v_ = 0, seen_down_ = 0, seen_up_ = 0, seen_gate_ = 0;
 };
+
+void Chooser::check_importances(const std::vector<std::string>& names) const {
+  if (options_.has_importances) return;
+  static const std::set<std::string_view> kBlind = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"};
+  for (size_t i = 0; i < names.size(); ++i) {
+    const unsigned part = part_of(tensors_[i].name);
+    if (part == kEmbedding || part == kOutput || names[i] == tensors_[i].format) continue;
+    if (kBlind.count(names[i]) || (names[i] == "Q2_K" && std::string_view(mix_.name) == "Q2_K_S"))
+      fail(ErrorKind::kUsage, "[mix] {} puts '{}' into {}, which needs importances; give --imatrix", mix_.name, tensors_[i].name, names[i]);
+  }
+}
 
 }  // namespace
 
@@ -296,9 +297,11 @@ std::vector<std::string> mix_format_names(const Mix& mix, const MixModel& model,
 
 std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model, const std::vector<MixTensor>& tensors,
                                           const MixOptions& options) {
+  Chooser chooser(mix, model, tensors, options);
+  const std::vector<std::string> names = chooser.run();
   std::vector<tensor::FormatId> ids;
   std::set<std::string> missing;
-  for (const std::string& name : mix_format_names(mix, model, tensors, options)) {
+  for (const std::string& name : names) {
     if (const auto* format = tensor::find_format(name)) ids.push_back(format->id);
     else missing.insert(name);
   }
@@ -307,6 +310,7 @@ std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model,
     for (const auto& name : missing) list += (list.empty() ? "" : ", ") + name;
     fail(ErrorKind::kUnsupported, "[mix] {} needs the formats {}, which this version cannot write; choose another mix", mix.name, list);
   }
+  chooser.check_importances(names);
   return ids;
 }
 
