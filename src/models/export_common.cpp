@@ -1,0 +1,52 @@
+// Descriptive metadata between the containers.
+#include "models/export_common.h"
+
+#include <algorithm>
+#include <array>
+
+namespace hone::models {
+
+namespace {
+
+constexpr std::string_view kPrefix = "general.";
+// Derived from the container itself; written anew.
+constexpr std::array<std::string_view, 5> kOwn = {"general.architecture", "general.type", "general.file_type",
+                                                  "general.quantization_version", "general.alignment"};
+
+bool is_kept(std::string_view key) {
+  return key.substr(0, kPrefix.size()) == kPrefix && std::find(kOwn.begin(), kOwn.end(), key) == kOwn.end();
+}
+
+}  // namespace
+
+tensor::FormatId dominant_format(const Model& model) {
+  std::array<uint64_t, tensor::kFormatCount> elements{};
+  for (const TensorInfo& info : model.tensor_infos)
+    if (!info.keep_f32)
+      elements[static_cast<size_t>(model.source(info).view.format)] += tensor::element_count(info.shape);
+  return static_cast<tensor::FormatId>(std::max_element(elements.begin(), elements.end()) - elements.begin());
+}
+
+Json kept_general(const tensor::Metadata& metadata) {
+  Json kept = Json::object();
+  for (const auto& [key, value] : metadata.entries()) {
+    if (!is_kept(key)) continue;
+    if (const auto* text = std::get_if<std::string>(&value)) kept[key] = *text;
+    if (const std::vector<std::string>* list = metadata.find_strings(key)) kept[key] = *list;
+  }
+  return kept;
+}
+
+void restore_general(const Json& kept, tensor::Metadata& metadata) {
+  for (const auto& [key, value] : kept.items()) {
+    if (!is_kept(key)) continue;
+    if (value.is_string()) metadata.set(key, value.get<std::string>());
+    if (!value.is_array()) continue;
+    std::vector<std::string> list;
+    for (const Json& item : value)
+      if (item.is_string()) list.push_back(item.get<std::string>());
+    metadata.set(key, tensor::make_array(std::move(list)));
+  }
+}
+
+}  // namespace hone::models

@@ -1,0 +1,18 @@
+// What both writers share: the format most weights have, and how GGUF's descriptive metadata (name, licence, authors)
+// travels inside config.json, which has no place of its own for it.
+#pragma once
+
+#include "base/json.h"
+#include "models/model.h"
+
+namespace hone::models {
+
+inline constexpr const char* kGeneralKey = "gguf_general";  // object in config.json
+
+// The storage format that holds most of the matrices' elements.
+tensor::FormatId dominant_format(const Model& model);
+// general.* strings and lists of strings, without those that describe the container.
+Json kept_general(const tensor::Metadata& metadata);
+void restore_general(const Json& kept, tensor::Metadata& metadata);
+
+}  // namespace hone::models

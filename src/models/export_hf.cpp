@@ -1,0 +1,153 @@
+// Any opened model as a Hugging Face directory: config.json in the older key form that most tools read, tokenizer and
+// template files, tensors under their Hugging Face names and row order.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/half.h"
+#include "models/export.h"
+#include "models/export_common.h"
+#include "models/rope.h"
+
+namespace hone::models {
+
+namespace {
+
+using tensor::FormatId;
+
+const char* torch_dtype(FormatId format) {
+  return format == FormatId::kBF16 ? "bfloat16" : format == FormatId::kF16 ? "float16" : "float32";
+}
+
+// The plain type that the written model is in.
+FormatId target_format(const Model& model, std::optional<FormatId> dequantize_to) {
+  if (dequantize_to) return *dequantize_to;
+  const FormatId format = dominant_format(model);
+  return tensor::format(format).quantized() ? FormatId::kF32 : format;
+}
+
+// Vectors that GGUF widened to F32 go back to the model's type when that loses nothing.
+bool fits_exactly(const tensor::TensorView& view, FormatId target) {
+  if (target != FormatId::kBF16 && target != FormatId::kF16) return false;
+  for (const float value : tensor::decode(view)) {
+    const float again = target == FormatId::kBF16 ? bf16_to_f32(f32_to_bf16(value)) : f16_to_f32(f32_to_f16(value));
+    if (std::bit_cast<uint32_t>(again) != std::bit_cast<uint32_t>(value)) return false;
+  }
+  return true;
+}
+
+FormatId written_format(const Model& model, const TensorInfo& info, FormatId target, bool dequantize) {
+  const tensor::TensorView& view = model.source(info).view;
+  const tensor::QuantFormat& format = tensor::format(view.format);
+  if (format.quantized()) {
+    if (!dequantize)
+      fail(ErrorKind::kUnsupported,
+           "[models] tensor '{}' is stored as {}, which safetensors cannot carry; name a plain type to decode to (BF16, F16, F32)",
+           model.source_name(info), format.name);
+    return target;
+  }
+  if (info.keep_f32 && view.format == FormatId::kF32 && fits_exactly(view, target)) return target;
+  return view.format;
+}
+
+void produce_for_hf(const tensor::TensorView& view, const TensorInfo& info, FormatId format, std::span<std::byte> dst) {
+  std::vector<std::byte> converted;
+  std::span<const std::byte> bytes = view.bytes;
+  if (format != view.format) {
+    converted.resize(dst.size());
+    const uint64_t row_bytes = tensor::format_bytes(format, static_cast<uint64_t>(view.row_length()));
+    std::vector<float> row(static_cast<size_t>(view.row_length()));
+    for (uint64_t r = 0; r < view.rows(); ++r) {
+      tensor::decode_rows(view, r, 1, row.data());
+      tensor::format(format).encode(row.data(), converted.data() + r * row_bytes, row.size());
+    }
+    bytes = converted;
+  }
+  HONE_CHECK(bytes.size() == dst.size());
+  if (info.permuted_heads > 0) permute_rows(bytes, dst, info.shape[0], info.permuted_heads, false);
+  else if (!bytes.empty()) std::memcpy(dst.data(), bytes.data(), bytes.size());
+}
+
+// GGUF states llama3 scaling as divisors; config.json wants the parameters.
+ModelConfig hf_config_of(const Model& model) {
+  ModelConfig config = model.config;
+  for (const TensorInfo& info : model.tensor_infos) {
+    if (info.role != Role::kRopeFactors) continue;
+    const std::vector<float> factors = tensor::decode(model.source(info).view);
+    const bool neutral = std::all_of(factors.begin(), factors.end(), [](float f) { return f == 1.0f; });
+    if (!neutral && !fit_llama3_scaling(factors, config))
+      fail(ErrorKind::kUnsupported, "[models] {}: the rotary factors of '{}' follow no scaling that config.json can state",
+           model.checkpoint->source_name(), model.source_name(info));
+  }
+  return config;
+}
+
+std::string tokenizer_config(const Model& model, const text::Tokenizer& tokenizer, const std::string& chat_template) {
+  const tensor::Metadata& meta = model.checkpoint->metadata;
+  Json json;
+  json["tokenizer_class"] = "PreTrainedTokenizerFast";
+  auto set_piece = [&](const char* key, std::optional<text::TokenId> id) {
+    if (id) json[key] = tokenizer.piece(*id);
+  };
+  set_piece("bos_token", tokenizer.bos);
+  set_piece("eos_token", tokenizer.eos);
+  for (const auto& [key, name] : {std::pair{"unk_token", "tokenizer.ggml.unknown_token_id"}, {"pad_token", "tokenizer.ggml.padding_token_id"}})
+    if (const int64_t id = meta.get_int_or(name, -1); id >= 0 && id < static_cast<int64_t>(tokenizer.vocab_size()))
+      set_piece(key, static_cast<text::TokenId>(id));
+  if (meta.find("tokenizer.ggml.add_bos_token"))
+    json["add_bos_token"] = meta.get_bool_or("tokenizer.ggml.add_bos_token", false);
+  if (meta.find("tokenizer.ggml.add_eos_token"))
+    json["add_eos_token"] = meta.get_bool_or("tokenizer.ggml.add_eos_token", false);
+  json["model_max_length"] = model.config.context_length;
+  json["clean_up_tokenization_spaces"] = false;
+  if (!chat_template.empty()) json["chat_template"] = chat_template;
+  return dump_json(json, 2);
+}
+
+void write_texts(const Model& model, FormatId target, HfExport& out) {
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  if (model.checkpoint->metadata.find_strings("tokenizer.ggml.tokens")) tokenizer = load_tokenizer(*model.checkpoint);
+  Json config = parse_json(model.family->write_hf_config(hf_config_of(model), tokenizer.get()), "config.json");
+  config["torch_dtype"] = torch_dtype(target);
+  if (Json kept = kept_general(model.checkpoint->metadata); !kept.empty()) {
+    if (kept.contains("general.name")) config["_name_or_path"] = kept["general.name"];
+    config[kGeneralKey] = std::move(kept);
+  }
+  out.texts["config.json"] = dump_json(config, 2) + "\n";
+  if (!tokenizer) return;
+  Json generation;
+  if (tokenizer->bos) generation["bos_token_id"] = *tokenizer->bos;
+  if (tokenizer->end_of_turn.size() > 1) generation["eos_token_id"] = tokenizer->end_of_turn;
+  else if (tokenizer->eos) generation["eos_token_id"] = *tokenizer->eos;
+  if (!generation.is_null()) out.texts["generation_config.json"] = dump_json(generation, 2) + "\n";
+  out.texts["tokenizer.json"] = tokenizer->to_tokenizer_json();
+  out.texts["tokenizer_config.json"] = tokenizer_config(model, *tokenizer, chat_template_source(*model.checkpoint)) + "\n";
+}
+
+}  // namespace
+
+HfExport export_hf(const Model& model, std::optional<FormatId> dequantize_to) {
+  if (dequantize_to && (tensor::format(*dequantize_to).quantized() || !tensor::format(*dequantize_to).encode))
+    fail(ErrorKind::kUsage, "[models] {} is no plain type to decode to", tensor::format(*dequantize_to).name);
+  HfExport out;
+  const std::shared_ptr<tensor::Checkpoint> checkpoint = model.checkpoint;
+  const bool from_hf = checkpoint->kind == tensor::CheckpointKind::kHuggingFace;
+  const FormatId target = target_format(model, dequantize_to);
+  for (const TensorInfo& info : model.tensor_infos) {
+    if (info.role == Role::kRopeFactors) continue;  // config.json carries the scaling
+    const tensor::TensorView view = model.source(info).view;
+    TensorInfo placed = info;
+    if (from_hf) placed.permuted_heads = 0;
+    const FormatId format = from_hf ? view.format : written_format(model, info, target, dequantize_to.has_value());
+    out.tensors.push_back({info.hf_name, format, view.shape, [checkpoint, view, placed, format](std::span<std::byte> dst) {
+                             produce_for_hf(view, placed, format, dst);
+                           }});
+  }
+  if (from_hf) out.texts = checkpoint->texts;
+  else write_texts(model, target, out);
+  return out;
+}
+
+}  // namespace hone::models

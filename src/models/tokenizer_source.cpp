@@ -1,0 +1,77 @@
+// Tokenizer and chat template of a checkpoint, wherever its container keeps them.
+#include "base/error.h"
+#include "base/json.h"
+#include "models/model.h"
+
+namespace hone::models {
+
+namespace {
+
+const std::string* find_text(const tensor::Checkpoint& checkpoint, const char* name) {
+  const auto found = checkpoint.texts.find(name);
+  return found == checkpoint.texts.end() ? nullptr : &found->second;
+}
+
+text::VocabSpec read_vocab_spec(const tensor::Checkpoint& checkpoint) {
+  const tensor::Metadata& meta = checkpoint.metadata;
+  auto key = [](const char* name) { return std::string("tokenizer.ggml.") + name; };
+  text::VocabSpec spec;
+  spec.model = meta.get_string_or(key("model"), "");
+  const std::vector<std::string>* tokens = meta.find_strings(key("tokens"));
+  if (spec.model.empty() || spec.model == "none" || spec.model == "no_vocab" || !tokens)
+    fail(ErrorKind::kBadInput, "[models] {}: the file carries no tokenizer", checkpoint.source_name());
+  spec.pre = meta.get_string_or(key("pre"), "");
+  spec.tokens = *tokens;
+  for (const double score : meta.get_numbers(key("scores"))) spec.scores.push_back(static_cast<float>(score));
+  for (const int64_t type : meta.get_ints(key("token_type"))) spec.types.push_back(static_cast<int32_t>(type));
+  if (const std::vector<std::string>* merges = meta.find_strings(key("merges"))) spec.merges = *merges;
+
+  auto id = [&](const char* name) -> std::optional<text::TokenId> {
+    const int64_t value = meta.get_int_or(key(name), -1);
+    if (value < 0 || value >= static_cast<int64_t>(spec.tokens.size())) return std::nullopt;  // -1 or 2^32-1: none
+    return static_cast<text::TokenId>(value);
+  };
+  spec.bos = id("bos_token_id");
+  spec.eos = id("eos_token_id");
+  spec.eot = id("eot_token_id");
+  spec.unknown = id("unknown_token_id");
+  spec.padding = id("padding_token_id");
+  auto flag = [&](const char* name) -> std::optional<bool> {
+    if (!meta.find(key(name))) return std::nullopt;
+    return meta.get_bool_or(key(name), false);
+  };
+  spec.add_bos = flag("add_bos_token");
+  spec.add_eos = flag("add_eos_token");
+  spec.add_space_prefix = flag("add_space_prefix");
+  return spec;
+}
+
+}  // namespace
+
+std::unique_ptr<text::Tokenizer> load_tokenizer(const tensor::Checkpoint& checkpoint) {
+  if (checkpoint.kind == tensor::CheckpointKind::kGguf) return text::tokenizer_from_vocab(read_vocab_spec(checkpoint));
+  const std::string* json = find_text(checkpoint, "tokenizer.json");
+  if (!json) fail(ErrorKind::kBadInput, "[models] {}: no tokenizer.json beside the weights", checkpoint.source_name());
+  const std::string* config = find_text(checkpoint, "tokenizer_config.json");
+  return text::tokenizer_from_json(*json, config ? *config : std::string_view());
+}
+
+// A template of its own file wins; tokenizer_config.json may hold one template or a list of named ones.
+std::string chat_template_source(const tensor::Checkpoint& checkpoint) {
+  if (checkpoint.kind == tensor::CheckpointKind::kGguf)
+    return checkpoint.metadata.get_string_or("tokenizer.chat_template", "");
+  if (const std::string* text = find_text(checkpoint, "chat_template.jinja")) return *text;
+  const std::string* config = find_text(checkpoint, "tokenizer_config.json");
+  if (!config) return "";
+  const Json json = parse_json(*config, checkpoint.source_name() + "/tokenizer_config.json");
+  const Json* found = json.is_object() ? json_find(json, "chat_template") : nullptr;
+  if (!found) return "";
+  if (found->is_string()) return found->get<std::string>();
+  if (!found->is_array()) return "";
+  for (const Json& entry : *found)
+    if (entry.is_object() && json_string_or(entry, "name", "", "tokenizer_config.json") == "default")
+      return json_string_or(entry, "template", "", "tokenizer_config.json");
+  return "";
+}
+
+}  // namespace hone::models

@@ -1,0 +1,95 @@
+// The quantize pass: constants become lazy, and encode when an executor or a writer asks.
+#include "passes/quantize.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/cancel.h"
+#include "base/error.h"
+#include "quant/encode.h"
+#include "tensor/tensor.h"
+
+namespace hone::passes {
+
+namespace {
+
+using ir::Constant;
+using tensor::FormatId;
+
+// Elements decoded at a time; whole rows, so that large tensors need little memory beside their result.
+constexpr size_t kChunkElements = size_t{1} << 22;
+
+struct Job {
+  Constant source;     // keeps its owner alive
+  FormatId format;
+  size_t rows, cols;   // as the bytes lie in memory
+  std::vector<float> importance;
+  ThreadPool* pool;
+};
+
+void encode(const Job& job, std::span<std::byte> dst) {
+  std::vector<std::byte> produced;
+  std::span<const std::byte> bytes = job.source.bytes;
+  if (job.source.lazy()) {
+    produced.resize(tensor::format_bytes(job.source.format, job.rows * job.cols));
+    job.source.produce(produced);
+    bytes = produced;
+  }
+  const tensor::TensorView view{job.source.format, {static_cast<int64_t>(job.rows), static_cast<int64_t>(job.cols)}, bytes};
+  const uint64_t row_bytes = tensor::format_bytes(job.format, job.cols);
+  HONE_CHECK(dst.size() == row_bytes * job.rows);
+  const size_t chunk = std::clamp<size_t>(kChunkElements / std::max<size_t>(job.cols, 1), 1, std::max<size_t>(job.rows, 1));
+  std::vector<float> decoded(chunk * job.cols);
+  for (size_t row = 0; row < job.rows; row += chunk) {
+    throw_if_cancelled();
+    const size_t count = std::min(chunk, job.rows - row);
+    tensor::decode_rows(view, row, count, decoded.data());
+    quant::encode_rows(job.format, decoded.data(), count, job.cols, job.importance, dst.data() + row * row_bytes, job.pool);
+  }
+}
+
+Job make_job(const ir::Graph& graph, const ir::Value& value, const Constant& constant, FormatId format,
+             const QuantizeOptions& options) {
+  if (value.shape.size() != 2 || value.dtype != ir::DType::kF32)
+    fail(ErrorKind::kUsage, "[quantize] '{}' is {}; only matrices of numbers change format", constant.source,
+         ir::type_text(graph, value.dtype, value.shape));
+  const auto outer = static_cast<size_t>(value.shape[0].size), inner = static_cast<size_t>(value.shape[1].size);
+  Job job{constant, format, constant.transposed ? inner : outer, constant.transposed ? outer : inner, {}, options.pool};
+  if (!quant::can_encode(format))
+    fail(ErrorKind::kUsage, "[quantize] '{}': {} is no format that can be written", constant.source, tensor::format(format).name);
+  if (!tensor::divides(format, job.cols))
+    fail(ErrorKind::kUsage, "[quantize] '{}': rows of {} elements do not fill blocks of {} ({}); choose another format",
+         constant.source, job.cols, tensor::format(format).block, tensor::format(format).name);
+  if (const auto found = options.importances.find(constant.source); found != options.importances.end()) {
+    if (found->second.size() != job.cols)
+      fail(ErrorKind::kUsage, "[quantize] '{}': {} importances for rows of {} elements", constant.source,
+           found->second.size(), job.cols);
+    job.importance = found->second;
+  }
+  return job;
+}
+
+}  // namespace
+
+QuantizeResult quantize(ir::Graph graph, const QuantizeOptions& options) {
+  int matched = 0;
+  for (size_t i = 0; i < graph.values().size(); ++i) {
+    const auto id = static_cast<ir::ValueId>(i);
+    const Constant* constant = graph.constant_of(id);
+    if (!constant || constant->source.empty()) continue;
+    const auto wanted = options.formats.find(constant->source);
+    if (wanted == options.formats.end() || wanted->second == constant->format) continue;
+    // Shared: std::function copies its target, and graphs are copied.
+    auto job = std::make_shared<const Job>(make_job(graph, graph.value(id), *constant, wanted->second, options));
+    Constant lazy;
+    lazy.format = wanted->second;
+    lazy.transposed = constant->transposed;
+    lazy.source = constant->source;
+    lazy.produce = [job](std::span<std::byte> dst) { encode(*job, dst); };
+    graph.set_constant(id, std::move(lazy));
+    ++matched;
+  }
+  return {std::move(graph), matched};
+}
+
+}  // namespace hone::passes
