@@ -122,7 +122,8 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
 
 std::vector<SafetensorsEntry> parse_safetensors_header(std::string_view json, const std::string& file) {
   const size_t first = json.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos || json[first] != '{')  // a byte order mark too, which the parser would skip
+  // The parser itself would skip a byte order mark, and take a NUL for the end.
+  if (first == std::string_view::npos || json[first] != '{' || json.find('\0') != std::string_view::npos)
     fail(ErrorKind::kBadInput, "[safetensors] {}: the header is not a JSON object; the file is damaged, get it again", file);
   HeaderEvents events(file);
   nlohmann::json::sax_parse(json.begin(), json.end(), &events);

@@ -207,7 +207,7 @@ def safetensors_files():
             "x": {"dtype": "F32", "shape": [3], "data_offsets": [3, 15]},
             "f6": {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [15, 21]}, "__metadata__": {"format": "mlx"}}
     text = json.dumps(head, separators=(",", ":")).encode()
-    text += b" " * ((8 - len(text)) % 8 + 5)
+    text += b" " * ((8 - len(text)) % 8 + 6)
     open(path("safetensors", "unaligned.safetensors"), "wb").write(struct.pack("<Q", len(text)) + text + b + a + c)
     note("unaligned.safetensors", [("f4", "F4", [2, 3], b), ("x", "F32", [3], a), ("f6", "F6_E2M3", [8], c)])
 
