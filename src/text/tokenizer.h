@@ -60,12 +60,15 @@ std::unique_ptr<Tokenizer> tokenizer_from_vocab(VocabSpec spec);
 // Joins token bytes into text and gives out whole UTF-8 characters only.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true) : tokenizer_(tokenizer), skip_(skip_special) {}
+  // continuation: the tokens follow a prompt, so a first space belongs to the text (SentencePiece writes one
+  // before every word). Without it the whole equals Tokenizer::decode, which drops that space.
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true, bool continuation = true)
+      : tokenizer_(tokenizer), skip_(skip_special), continuation_(continuation) {}
   std::string push(TokenId id);  // text that became complete, maybe empty
   std::string finish();          // what is left; incomplete bytes become U+FFFD
  private:
   const Tokenizer& tokenizer_;
-  bool skip_;
+  bool skip_, continuation_;
   std::string pending_;
   bool first_ = true;
 };

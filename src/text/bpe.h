@@ -1,0 +1,67 @@
+// Byte-pair encoding over symbol ids: one engine for merge lists (GPT-2, Llama 3) and for SentencePiece
+// scores. A pair of symbols has a rank (lower merges first; equal ranks leftmost first) and a result.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "text/pipeline.h"
+
+namespace hone::text {
+
+// (left, right) -> (rank, result): open addressing, read-only after building.
+class MergeTable {
+ public:
+  struct Entry {
+    uint32_t left = kEmpty, right = kEmpty;
+    uint32_t rank = 0, result = 0;
+  };
+  void reserve(size_t pairs);
+  // Keeps the lower rank when the pair is there already.
+  void insert(uint32_t left, uint32_t right, uint32_t rank, uint32_t result);
+  const Entry* find(uint32_t left, uint32_t right) const;
+  size_t size() const { return count_; }
+
+ private:
+  static constexpr uint32_t kEmpty = 0xFFFFFFFFu;
+  size_t slot(uint32_t left, uint32_t right) const;
+  void grow();
+  std::vector<Entry> entries_;
+  size_t count_ = 0;
+};
+
+struct Symbol {
+  uint32_t id;           // kNoSymbol: never merges
+  uint32_t begin, size;  // bytes of the piece
+};
+inline constexpr uint32_t kNoSymbol = 0xFFFFFFFEu;
+
+// Merges until no pair is left; symbols is compacted in place. O(n log n).
+void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols);
+
+// The model of tokenizer.json and of GGUF: see make_bpe and the two functions below.
+struct BpeOptions {
+  std::string prefix, suffix;  // continuing_subword_prefix, end_of_word_suffix
+  bool fuse_unknown = false, byte_fallback = false, ignore_merges = false;
+  // Characters that are no token stay symbols while merging and become bytes afterwards (SentencePiece);
+  // otherwise bytes take part in the merges (tokenizer.json).
+  bool bytes_after_merging = false;
+};
+
+struct Merge {
+  uint32_t left, right, rank, result;
+};
+
+// GGUF "gpt2": merges "left right" in rank order.
+std::unique_ptr<Model> make_bpe_from_merges(Vocabulary vocabulary, const std::vector<std::string>& merges, const BpeOptions& options);
+
+// Every way to build each token in two parts, ranked by descending score: SentencePiece's merge rule as
+// pairs. Characters that occur in tokens without being one get symbol ids from vocabulary.size() on;
+// they are appended to extra_characters. `mergeable` (by id) leaves out control, unknown and byte tokens.
+std::vector<Merge> merges_from_scores(const Vocabulary& vocabulary, const std::vector<float>& scores,
+                                      const std::vector<bool>& mergeable, std::vector<std::string>& extra_characters);
+std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, const std::vector<float>& scores, const std::vector<bool>& mergeable,
+                                            std::optional<TokenId> unknown);
+
+}  // namespace hone::text

@@ -1,0 +1,24 @@
+// llama.cpp's pre-tokenizers by name (GGUF key tokenizer.ggml.pre), as data. A name stands for regular
+// expressions applied in turn to every piece, before bytes are written in the byte alphabet.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hone::text {
+
+struct PreTokenizerRow {
+  std::vector<const char*> names;  // the first is what hone writes
+  std::vector<std::string> regexes;
+  bool ignore_merges = false;
+  bool add_bos = false;            // when the file does not say
+};
+
+// Error(kUnsupported) for names that need special code and for unknown ones.
+const PreTokenizerRow& find_pre_tokenizer(std::string_view name);
+// The name of a chain of regular expressions as found in a tokenizer.json; none when llama.cpp has none.
+std::optional<std::string> name_of_chain(const std::vector<std::string>& regexes, bool ignore_merges);
+
+}  // namespace hone::text
