@@ -32,7 +32,8 @@ Json kept_general(const tensor::Metadata& metadata) {
   for (const auto& [key, value] : metadata.entries()) {
     if (!is_kept(key)) continue;
     if (const auto* text = std::get_if<std::string>(&value)) kept[key] = *text;
-    if (const std::vector<std::string>* list = metadata.find_strings(key)) kept[key] = *list;
+    const auto* array = std::get_if<std::shared_ptr<const tensor::MetaArray>>(&value);
+    if (array && std::holds_alternative<std::vector<std::string>>((*array)->values)) kept[key] = *metadata.find_strings(key);
   }
   return kept;
 }

@@ -92,8 +92,9 @@ TEST(Export, RowsOfQueryAndKeyMoveAsDocumented) {
   for (const TensorInfo& info : model.tensor_infos) {
     const std::vector<float> plain = tensor::decode(model.source(info).view), ordered = gguf_order_f32(model, info);
     EXPECT_EQ(plain == ordered, info.role != Role::kQuery && info.role != Role::kKey) << info.gguf_name;
-    if (info.role == Role::kQuery)  // head size 8: row 1 is HF row 4
+    if (info.role == Role::kQuery) {  // head size 8: row 1 is HF row 4
       EXPECT_TRUE(std::equal(ordered.begin() + 32, ordered.begin() + 64, plain.begin() + 4 * 32));
+    }
   }
 }
 

@@ -51,12 +51,20 @@ std::vector<float> rope_factors(const ModelConfig& config) {
   return result;
 }
 
-bool fit_llama3_scaling(std::span<const float> factors, ModelConfig& config) {
-  const std::vector<double> base = base_frequencies(config);
-  if (factors.size() != base.size() || factors.empty()) return false;
-  const double stretch = *std::max_element(factors.begin(), factors.end());
-  if (!(stretch > 1)) return false;
-  // In the blended band 1/factor is linear in the frequency: two of its points give both bounds.
+namespace {
+
+// The parameters reproduce the divisors to rounding.
+bool reproduces(const ModelConfig& config, std::span<const float> factors) {
+  const std::vector<float> again = rope_factors(config);
+  for (size_t i = 0; i < again.size(); ++i)
+    if (!(std::abs(again[i] - factors[i]) <= 1e-4f * factors[i])) return false;
+  return true;
+}
+
+// In the blended band 1/factor is linear in the frequency: two of its points give both bounds. Only the
+// ratios of context, low and high matter, so low stays 1.
+bool fit_band(std::span<const float> factors, std::span<const double> base, ModelConfig& config) {
+  const double stretch = config.rope_factor;
   std::vector<size_t> blended;
   for (size_t i = 0; i < factors.size(); ++i)
     if (factors[i] > 1.0001f && factors[i] < stretch * 0.9999) blended.push_back(i);
@@ -66,22 +74,31 @@ bool fit_llama3_scaling(std::span<const float> factors, ModelConfig& config) {
   const double slope = (blend(a) - blend(b)) / (base[a] - base[b]);
   const double at_zero = blend(a) - slope * base[a];
   if (!(slope > 0) || !(at_zero < 0)) return false;
+  config.rope_high_freq_factor = 1 - 1 / at_zero;
+  const double context = slope * (config.rope_high_freq_factor - 1) * 2 * std::numbers::pi;
+  if (!(context >= 1 && context < 1e9)) return false;
+  config.rope_original_context = std::llround(context);
+  return reproduces(config, factors);
+}
 
-  // Only the ratios of context, low and high matter; low = 1 is how models are published.
+}  // namespace
+
+bool fit_llama3_scaling(std::span<const float> factors, ModelConfig& config) {
+  const std::vector<double> base = base_frequencies(config);
+  if (factors.size() != base.size() || factors.empty()) return false;
   ModelConfig fitted = config;
   fitted.rope_scaling = RopeScaling::kLlama3;
-  fitted.rope_factor = stretch;
+  fitted.rope_factor = static_cast<double>(*std::max_element(factors.begin(), factors.end()));
   fitted.rope_low_freq_factor = 1;
-  fitted.rope_high_freq_factor = 1 - 1 / at_zero;
-  const double context = slope * (fitted.rope_high_freq_factor - 1) * 2 * std::numbers::pi;
-  if (!(context >= 1 && context < 1e9)) return false;
-  fitted.rope_original_context = std::llround(context);
-  if (const double whole = std::round(fitted.rope_high_freq_factor);
-      std::abs(whole - fitted.rope_high_freq_factor) < 1e-3 * whole)
-    fitted.rope_high_freq_factor = whole;
-  const std::vector<float> again = rope_factors(fitted);
-  for (size_t i = 0; i < again.size(); ++i)
-    if (!(std::abs(again[i] - factors[i]) <= 1e-4f * factors[i])) return false;
+  fitted.rope_high_freq_factor = 4;
+  if (!(fitted.rope_factor > 1)) return false;
+  // As models are published: bounds 1 and 4, the original context a power of two. Else from the band itself.
+  bool found = false;
+  for (int64_t context = 1; !found && context <= int64_t{1} << 24; context *= 2) {
+    fitted.rope_original_context = context;
+    found = reproduces(fitted, factors);
+  }
+  if (!found && !fit_band(factors, base, fitted)) return false;
   config = fitted;
   return true;
 }
