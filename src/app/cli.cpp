@@ -59,7 +59,8 @@ std::unique_ptr<CommandTree> make_command_tree() {
     tree->verbs.back()->define(*command);
     command->add_flag("--json", tree->flags.json, "Print one JSON value on stdout and nothing else");
     command->add_flag("-q,--quiet", tree->flags.quiet, "No progress and no notes");
-    command->footer("Examples:\n" + indented(row.examples));
+    const std::string more = command->get_footer();
+    command->footer((more.empty() ? "" : more + "\n\n") + "Examples:\n" + indented(row.examples));
   }
   return tree;
 }

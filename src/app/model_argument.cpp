@@ -49,9 +49,10 @@ fs::path resolve_model(const std::string& argument, ProgressSink* progress) {
 
 void check_output(const fs::path& output, const fs::path& input) {
   std::error_code none;
-  if (fs::exists(output, none) && fs::equivalent(output, input, none))
+  if (!output.empty() && fs::exists(output, none) && fs::equivalent(output, input, none))
     fail(ErrorKind::kUsage, "{}: output and input are the same; choose another name", output.string());
-  if (const auto status = fs::status(output, none); fs::exists(status) && !fs::is_regular_file(status))
+  const bool directory_only = output.filename() == ".";
+  if (const auto status = fs::status(output, none); !directory_only && fs::exists(status) && !fs::is_regular_file(status))
     fail(ErrorKind::kUsage, "{}: exists and is no regular file; choose another name", output.string());
   fs::path directory = output.parent_path();
   if (directory.empty()) directory = ".";

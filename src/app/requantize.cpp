@@ -1,0 +1,79 @@
+#include "app/requantize.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/cancel.h"
+#include "base/error.h"
+#include "quant/encode.h"
+
+namespace hone::app {
+namespace {
+
+using tensor::FormatId;
+
+constexpr uint64_t kChunkElements = 4u << 20;  // 16 MB of F32 at a time
+
+// Decodes and encodes in chunks of rows. Stacked experts have their own importances, one set per matrix.
+void encode(const tensor::OutputTensor& source, FormatId to, const std::vector<float>& importance, ThreadPool& pool, std::span<std::byte> dst) {
+  const uint64_t columns = static_cast<uint64_t>(source.shape.back());
+  const uint64_t elements = tensor::element_count(source.shape);
+  const uint64_t rows = columns ? elements / columns : 0;
+  std::vector<std::byte> bytes(tensor::format_bytes(source.format, elements));
+  source.produce(bytes);
+  const tensor::TensorView view{source.format, source.shape, bytes};
+  const uint64_t sets = importance.empty() ? 1 : importance.size() / columns, rows_per_set = rows / sets;
+  const uint64_t step = std::max<uint64_t>(1, kChunkElements / std::max<uint64_t>(1, columns));
+  const uint64_t row_bytes = tensor::format_bytes(to, columns);
+  std::vector<float> x;
+  for (uint64_t set = 0; set < sets; ++set) {
+    const std::span<const float> weights = importance.empty() ? std::span<const float>() : std::span(importance).subspan(set * columns, columns);
+    for (uint64_t row = set * rows_per_set; row < (set + 1) * rows_per_set; row += step) {
+      throw_if_cancelled();
+      const uint64_t count = std::min(step, (set + 1) * rows_per_set - row);
+      x.resize(count * columns);
+      tensor::decode_rows(view, row, count, x.data());
+      quant::encode_rows(to, x.data(), count, columns, weights, dst.data() + row * row_bytes, &pool);
+    }
+  }
+}
+
+}  // namespace
+
+RequantizeReport requantize(models::GgufExport& model, const std::vector<FormatId>& formats,
+                            const std::map<std::string, std::vector<float>>& importances, ThreadPool& pool) {
+  HONE_CHECK(formats.size() == model.tensors.size());
+  RequantizeReport report;
+  uint64_t bytes = 0, elements = 0;
+  for (size_t i = 0; i < formats.size(); ++i) {
+    tensor::OutputTensor& out = model.tensors[i];
+    const FormatId to = formats[i];
+    const uint64_t count = tensor::element_count(out.shape);
+    if (to != out.format) {
+      if (!quant::can_encode(to)) fail(ErrorKind::kUnsupported, "[quantize] {}: this version cannot encode {}", out.name, tensor::format(to).name);
+      if (!tensor::divides(to, static_cast<uint64_t>(out.shape.back())))
+        fail(ErrorKind::kUsage, "[quantize] {}: rows of {} do not divide into blocks of {}", out.name, out.shape.back(), tensor::format(to).name);
+      std::vector<float> importance;
+      if (const auto found = importances.find(out.name); found != importances.end()) {
+        importance = found->second;
+        const uint64_t columns = static_cast<uint64_t>(out.shape.back()), rows = columns ? count / columns : 0;
+        const uint64_t sets = columns ? importance.size() / columns : 0;
+        if (sets == 0 || importance.size() % columns != 0 || (sets > 1 && (out.shape.size() < 3 || rows % sets != 0)))
+          fail(ErrorKind::kBadInput, "[quantize] {}: {} importances for rows of {}; the matrix is of another model", out.name,
+               importance.size(), columns);
+      }
+      ++report.changed;
+      report.from_quantized += tensor::format(out.format).quantized();
+      out.produce = [source = out, to, importance = std::move(importance), &pool](std::span<std::byte> dst) {
+        encode(source, to, importance, pool, dst);
+      };
+      out.format = to;
+    }
+    bytes += tensor::format_bytes(to, count);
+    elements += count;
+  }
+  report.bits_per_weight = elements ? 8.0 * static_cast<double>(bytes) / static_cast<double>(elements) : 0;
+  return report;
+}
+
+}  // namespace hone::app

@@ -1,0 +1,133 @@
+// hone run: chat on a terminal, one answer for a prompt or a pipe, or the bare graph on arrays.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <random>
+
+#include "app/chat_loop.h"
+#include "app/console.h"
+#include "app/flags.h"
+#include "app/model_argument.h"
+#include "app/run_graph.h"
+#include "app/text_input.h"
+#include "app/verbs.h"
+#include "base/error.h"
+#include "generate/chat.h"
+
+namespace hone::app {
+namespace {
+
+constexpr size_t kMaxPromptBytes = size_t{64} << 20;
+
+class RunVerb : public Verb {
+ public:
+  void define(CLI::App& command) override {
+    command.add_option("model", model_, "The model to run")->required()->type_name("MODEL");
+    prompt_option_ = command.add_option("prompt", prompt_, "Answer this and quit; without it stdin is read if it is a pipe, else a chat begins")->type_name("PROMPT");
+    command.add_option("--system", system_, "System prompt")->type_name("TEXT");
+    command.add_flag("--raw", raw_, "Continue the text as it is, without the chat template");
+    command.add_option("-n,--max-tokens", generate_.max_tokens, "Most tokens of an answer; unlimited unless given")->check(CLI::Range(int64_t{0}, int64_t{1} << 40))->type_name("N");
+    command.add_option("--stop", generate_.stop, "Text that ends the answer; may be repeated")->type_name("TEXT")->allow_extra_args(false);
+    command.add_flag("--ignore-end", generate_.ignore_end, "Go on past the model's end of turn");
+    command.add_option("-c,--context", session_.context, "Tokens the conversation can hold; the model's context, at most 4096, unless given")
+        ->check(CLI::PositiveNumber)->type_name("N");
+    command.add_flag("--stats", stats_, "Show the speed of each answer");
+    cache_.add(command);
+    device_.add(command);
+    add_sampling_flags(command, generate_.sampling);
+    seed_option_ = command.get_option("--seed");
+    command.add_option("--input", inputs_, "Run the graph once with this array; may be repeated")->type_name("NAME=FILE.npy")->allow_extra_args(false)->group("Graph");
+    command.add_option("--output", output_, "Where the graph's outputs go")->type_name("OUT.npz")->group("Graph");
+  }
+
+  int run(Console& console) override {
+    if (inputs_.empty() != output_.empty()) fail(ErrorKind::kUsage, "--input and --output belong together");
+    if (raw_ && !system_.empty()) fail(ErrorKind::kUsage, "--system needs the chat template, --raw leaves it out");
+    generate::validate(generate_.sampling);
+    session_.cache_format = cache_.format();
+    const bool interactive = prompt_option_->count() == 0 && ::isatty(STDIN_FILENO);
+    if (inputs_.empty() && interactive && console.json()) fail(ErrorKind::kUsage, "--json needs a prompt or a pipe on stdin");
+    if (inputs_.empty() && interactive && raw_) fail(ErrorKind::kUsage, "--raw needs a prompt or a pipe on stdin");
+    const auto path = resolve_model(model_, console.progress());
+    if (!output_.empty()) check_output(output_, path);
+    const models::Model model = models::open_model(path);
+    const auto device = device_.make();
+    if (!inputs_.empty()) return graph(console, model, *device);
+    if (seed_option_->count() == 0) generate_.sampling.seed = std::random_device{}();
+
+    const auto tokenizer = models::load_tokenizer(*model.checkpoint);
+    const std::string source = raw_ ? "" : models::chat_template_source(*model.checkpoint);
+    const std::string prompt = interactive ? "" : prompt_option_->count() > 0 ? prompt_ : read_pipe();
+    generate::LanguageModel language_model(model, *device, session_);
+    if (!interactive) return answer_once(console, language_model, *tokenizer, source, prompt);
+    ChatLoopOptions options{system_, generate_, stats_};
+    chat_loop(console, language_model, *tokenizer, source, options);
+    return 0;
+  }
+
+ private:
+  int graph(Console& console, const models::Model& model, exec::Device& device) {
+    std::vector<std::pair<std::string, std::filesystem::path>> inputs;
+    for (const std::string& item : inputs_) {
+      const size_t equals = item.find('=');
+      if (equals == std::string::npos || equals == 0) fail(ErrorKind::kUsage, "--input {}: write NAME=FILE.npy", item);
+      inputs.emplace_back(item.substr(0, equals), item.substr(equals + 1));
+    }
+    const auto outputs = run_graph(model, device, inputs, output_);
+    if (console.json()) {
+      Json list = Json::array();
+      for (const auto& o : outputs) list.push_back({{"name", o.name}, {"shape", o.shape}});
+      console.print_json({{"output", output_}, {"outputs", list}});
+    } else {
+      for (const auto& o : outputs) console.print(o.name + " " + tensor::shape_text(o.shape) + "\n");
+    }
+    return 0;
+  }
+
+  static std::string read_pipe() {
+    std::string text = read_stdin(kMaxPromptBytes);
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    if (text.empty()) fail(ErrorKind::kUsage, "no prompt: standard input is empty");
+    return text;
+  }
+
+  int answer_once(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer, const std::string& source, const std::string& prompt) {
+    const bool terminal = ::isatty(STDOUT_FILENO);
+    const auto show = [&](std::string_view piece) {
+      if (!console.json()) console.print(terminal ? without_controls(piece) : std::string(piece));
+      return true;
+    };
+    generate::GenerateResult result;
+    if (raw_) {
+      const auto ids = tokenizer.encode(prompt);
+      result = generate::generate(model, tokenizer, ids, generate_, show);
+    } else {
+      generate::Chat chat(model, tokenizer, source, system_);
+      result = chat.send(prompt, generate_, show);
+    }
+    if (console.json()) {
+      console.print_json({{"text", result.text}, {"stop_reason", generate::stop_reason_name(result.reason)}, {"prompt_tokens", result.prompt_tokens},
+                          {"tokens", result.ids.size()}, {"ids", result.ids}, {"seed", generate_.sampling.seed},
+                          {"prefill_seconds", result.prefill_seconds}, {"decode_seconds", result.decode_seconds}});
+    } else {
+      console.print("\n");
+      if (stats_) console.note(stats_line(result));
+    }
+    return result.reason == generate::StopReason::kCancelled ? exit_code(ErrorKind::kCancelled) : 0;
+  }
+
+  std::string model_, prompt_, system_, output_;
+  std::vector<std::string> inputs_;
+  bool raw_ = false, stats_ = false;
+  CLI::Option *prompt_option_ = nullptr, *seed_option_ = nullptr;
+  generate::GenerateOptions generate_;
+  generate::SessionOptions session_;
+  CacheFlag cache_;
+  DeviceFlags device_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_run() { return std::make_unique<RunVerb>(); }
+
+}  // namespace hone::app
