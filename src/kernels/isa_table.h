@@ -1,0 +1,89 @@
+// The dispatch table: one row per instruction set, chosen once at run time. Functions take raw pointers
+// and plain sizes, because their sources are compiled with flags of the instruction set and must not
+// instantiate shared inline code that the linker could pick for a lesser machine.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu.h"
+#include "tensor/quant_format.h"
+
+namespace hone::kernels {
+
+// n elements, a multiple of the format's block.
+using DecodeFn = void (*)(const uint8_t* src, float* dst, size_t n);
+
+// y[i * ldy + r] = sum_k w[r, k] * x[i * cols + k] + bias[r] for m = 1 or 2 activation rows.
+using GemvFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t cols, const float* x, size_t m,
+                        float* y, size_t ldy, const float* bias);
+
+// Where query, key and value tiles of one attention unit lie; see attention.inc.
+struct AttentionTile {
+  const float* q;        // packed queries [dim][rows], scaled
+  size_t rows;           // <= tile_rows
+  size_t dim, padded;    // head size, and rounded up to 16
+  size_t keys;           // keys in this tile, <= kKeyTile
+  const float* k_panel;  // [dim][kKeyTile]
+  const float* v;        // [kKeyTile][padded]
+  const int64_t* first;  // per row: visible keys are [first, last) of the tile, clamped by the kernel
+  const int64_t* last;
+  float softcap;         // 0: none
+  float* scores;         // [tile_rows][kKeyTile], scratch
+  float* maximum;        // per row, running
+  float* total;          // per row, running
+  float* out;            // [rows][padded], running
+};
+inline constexpr size_t kKeyTile = 64;
+
+struct IsaTable {
+  Isa isa;
+  size_t tile_rows, tile_cols;  // GEMM register tile
+
+  DecodeFn decode[tensor::kFormatCount];
+  GemvFn gemv[tensor::kFormatCount];
+
+  // 3 and more activation rows against `rows` decoded weight rows w[rows][ldw] (F32, ldw a multiple of
+  // 16, padded with zeros): y[i * ldy + r].
+  void (*dot_rows)(const float* w, size_t ldw, size_t rows, size_t cols, const float* x, size_t m, float* y,
+                   size_t ldy, const float* bias);
+
+  // Packs x[m][ldx] columns [0, k) into blocks of tile_rows rows, each [k][rows of the block].
+  void (*pack)(const float* x, size_t ldx, size_t m, size_t k, float* packed);
+  // panel[k][tile_cols] = transpose of rows[count][ld_rows]; absent rows read as zero. k is rounded up to 16.
+  void (*transpose_panel)(const float* rows, size_t ld_rows, size_t count, size_t k, float* panel);
+  // c[i * ldc + j] (+)= bias[j] + sum_k packed * b[k * ldb + j], one block of `rows` rows, cols <= tile_cols.
+  // When cols < tile_cols, b must still be readable up to tile_cols.
+  void (*tile)(const float* packed, size_t rows, size_t k, const float* b, size_t ldb, float* c, size_t ldc,
+               size_t cols, const float* bias, bool accumulate);
+
+  void (*rms_norm)(const float* x, const float* scale, float* y, size_t n, float epsilon);
+  void (*layer_norm)(const float* x, const float* scale, const float* bias, float* y, size_t n, float epsilon);
+  void (*softmax)(const float* x, float* y, size_t n);
+  // Rotates the first 2 * half elements of a head; cos and sin have `half` values.
+  void (*rotate)(const float* x, const float* cosine, const float* sine, float* y, size_t half, bool interleaved);
+
+  void (*add)(const float* a, const float* b, float* y, size_t n);
+  void (*sub)(const float* a, const float* b, float* y, size_t n);
+  void (*mul)(const float* a, const float* b, float* y, size_t n);
+  void (*div)(const float* a, const float* b, float* y, size_t n);
+  void (*swish)(const float* x, float* y, size_t n, float alpha);
+  void (*sigmoid)(const float* x, float* y, size_t n);
+  void (*tanh)(const float* x, float* y, size_t n);
+  void (*gelu)(const float* x, float* y, size_t n, bool tanh_form);
+  void (*relu)(const float* x, float* y, size_t n);
+  void (*exp)(const float* x, float* y, size_t n);
+
+  void (*store_f16)(const float* x, uint8_t* y, size_t n);
+  void (*store_bf16)(const float* x, uint8_t* y, size_t n);
+  void (*attend)(const AttentionTile& tile);
+};
+
+const IsaTable& scalar_table();
+const IsaTable& avx2_table();
+const IsaTable& avx512_table();
+
+const IsaTable& table_for(Isa isa);  // Error(kUsage) when the host cannot run it
+const IsaTable& active_table();      // of active_isa()
+
+}  // namespace hone::kernels

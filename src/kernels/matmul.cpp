@@ -1,0 +1,163 @@
+// Shares products out over threads. Three regimes by the number of activation rows m:
+//   m <= 2   matrix-vector straight from the stored bytes (bound by memory bandwidth)
+//   m < 9    a few weight rows are decoded to L1 and dotted with all activations
+//   else     tiles of weights are decoded and transposed into a panel in L2, once for all activations
+#include "kernels/matmul.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/isa_table.h"
+
+namespace hone::kernels {
+namespace {
+
+constexpr size_t kFewRows = 2;           // gemv
+constexpr size_t kSomeRows = 8;          // dot_rows
+constexpr size_t kDepth = 1024;          // longest k slice of a panel
+constexpr size_t kPanelBytes = 384 << 10;  // panels of one task together, a part of L2
+constexpr size_t kSerialWork = 24 << 10;   // multiply-adds below which waking threads costs more
+
+constexpr size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
+size_t slice_depth(size_t cols) {
+  const size_t slices = (cols + kDepth - 1) / kDepth;
+  return slices <= 1 ? cols : round_up((cols + slices - 1) / slices, 256);
+}
+// Row-buffer stride: whole vectors, and off the powers of two that would collide in L1.
+size_t row_stride(size_t depth) { return round_up(depth, 16) + 16; }
+
+struct Layout {
+  size_t depth, tiles, group, panel_floats, rows_floats, packed_floats;
+};
+
+// What a thread needs for the panel path. m is the row bound for the packed activations.
+Layout panel_layout(const IsaTable& t, size_t rows, size_t cols, size_t m, size_t threads) {
+  Layout l;
+  l.depth = slice_depth(cols);
+  l.tiles = (rows + t.tile_cols - 1) / t.tile_cols;
+  const size_t panel = round_up(l.depth, 16) * t.tile_cols;
+  const size_t fit = std::max<size_t>(1, kPanelBytes / (panel * sizeof(float)));
+  l.group = std::clamp<size_t>(l.tiles / (threads * 4), 1, fit);
+  l.panel_floats = panel * l.group;
+  l.rows_floats = row_stride(l.depth) * t.tile_cols;
+  l.packed_floats = round_up(m * cols, 16);
+  return l;
+}
+
+size_t bytes_of(const WeightView& w, size_t elements) {
+  const auto& f = tensor::format(w.format);
+  return elements / f.block * f.block_bytes;
+}
+
+void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, size_t m, float* y, const float* bias,
+                     ThreadPool& pool, float* scratch) {
+  const size_t threads = static_cast<size_t>(pool.size());
+  const Layout l = panel_layout(t, w.rows, w.cols, m, threads);
+  float* packed = scratch;
+  float* thread_base = packed + l.packed_floats;
+  const size_t thread_floats = l.panel_floats + l.rows_floats;
+  const size_t row_bytes = bytes_of(w, w.cols);
+  const DecodeFn decode_row = t.decode[static_cast<size_t>(w.format)];
+  const size_t blocks = (m + t.tile_rows - 1) / t.tile_rows;
+
+  pool.for_range(blocks, std::max<size_t>(1, blocks / (threads * 4)), [&](size_t begin, size_t end, int) {
+    for (size_t k = 0; k < w.cols; k += l.depth) {
+      const size_t depth = std::min(l.depth, w.cols - k);
+      const size_t first = begin * t.tile_rows, last = std::min(m, end * t.tile_rows);
+      t.pack(x + first * w.cols + k, w.cols, last - first, depth, packed + m * k + first * depth);
+    }
+  });
+
+  const size_t groups = (l.tiles + l.group - 1) / l.group;
+  pool.for_range(groups, 1, [&](size_t begin, size_t end, int worker) {
+    float* panels = thread_base + static_cast<size_t>(worker) * thread_floats;
+    float* rows = panels + l.panel_floats;
+    for (size_t g = begin; g < end; ++g) {
+      const size_t first_tile = g * l.group, last_tile = std::min(l.tiles, first_tile + l.group);
+      for (size_t k = 0; k < w.cols; k += l.depth) {
+        const size_t depth = std::min(l.depth, w.cols - k), stride = row_stride(depth);
+        const size_t panel = round_up(depth, 16) * t.tile_cols;
+        for (size_t tile = first_tile; tile < last_tile; ++tile) {
+          const size_t row = tile * t.tile_cols, count = std::min(t.tile_cols, w.rows - row);
+          for (size_t r = 0; r < count; ++r) {
+            const std::byte* src = w.data + (row + r) * row_bytes + bytes_of(w, k);
+            decode_row(reinterpret_cast<const uint8_t*>(src), rows + r * stride, depth);
+          }
+          t.transpose_panel(rows, stride, count, depth, panels + (tile - first_tile) * panel);
+        }
+        for (size_t b = 0; b < blocks; ++b) {
+          const size_t i = b * t.tile_rows, count = std::min(t.tile_rows, m - i);
+          for (size_t tile = first_tile; tile < last_tile; ++tile) {
+            const size_t row = tile * t.tile_cols;
+            t.tile(packed + m * k + i * depth, count, depth, panels + (tile - first_tile) * panel, t.tile_cols,
+                   y + i * w.rows + row, w.rows, std::min(t.tile_cols, w.rows - row),
+                   bias && k == 0 ? bias + row : nullptr, k != 0);
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+bool matmul_supports(tensor::FormatId format) {
+  return scalar_table().gemv[static_cast<size_t>(format)] != nullptr;
+}
+
+size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads) {
+  const IsaTable& t = active_table();
+  const size_t workers = static_cast<size_t>(std::max(1, threads));
+  if (max_m <= kFewRows) return 0;
+  const size_t dot = workers * 4 * row_stride(w.cols);
+  if (max_m <= kSomeRows) return dot * sizeof(float);
+  const Layout l = panel_layout(t, w.rows, w.cols, max_m, workers);
+  return std::max(dot, l.packed_floats + workers * (l.panel_floats + l.rows_floats)) * sizeof(float);
+}
+
+void matmul(const WeightView& w, const float* x, size_t m, float* y, const float* bias, ThreadPool& pool,
+            std::span<std::byte> scratch) {
+  const IsaTable& t = active_table();
+  const size_t f = static_cast<size_t>(w.format);
+  HONE_CHECK(t.gemv[f] != nullptr && scratch.size() >= matmul_scratch_bytes(w, m, pool.size()));
+  if (m == 0 || w.rows == 0) return;
+  if (m > kSomeRows) return multiply_panels(t, w, x, m, y, bias, pool, reinterpret_cast<float*>(scratch.data()));
+
+  const size_t row_bytes = bytes_of(w, w.cols), threads = static_cast<size_t>(pool.size());
+  const auto* bytes = reinterpret_cast<const uint8_t*>(w.data);
+  const auto part = [&](size_t begin, size_t end, int worker) {
+    if (m <= kFewRows) {
+      t.gemv[f](bytes + begin * row_bytes, row_bytes, end - begin, w.cols, x, m, y + begin, w.rows,
+                bias ? bias + begin : nullptr);
+      return;
+    }
+    const size_t stride = row_stride(w.cols);
+    float* rows = reinterpret_cast<float*>(scratch.data()) + static_cast<size_t>(worker) * 4 * stride;
+    for (size_t r = begin; r < end; r += 4) {
+      const size_t count = std::min<size_t>(4, end - r);
+      for (size_t i = 0; i < count; ++i) {
+        float* row = rows + i * stride;
+        t.decode[f](bytes + (r + i) * row_bytes, row, w.cols);
+        std::fill(row + w.cols, row + round_up(w.cols, 16), 0.0f);
+      }
+      t.dot_rows(rows, stride, count, w.cols, x, m, y + r, w.rows, bias ? bias + r : nullptr);
+    }
+  };
+  if (w.rows * w.cols * m < kSerialWork || threads == 1) return part(0, w.rows, 0);
+  pool.for_range(w.rows, std::max<size_t>(4, round_up(w.rows / (threads * 6), 4)), part);
+}
+
+void decode_on(Isa isa, tensor::FormatId format, const std::byte* src, float* dst, size_t n) {
+  const DecodeFn f = table_for(isa).decode[static_cast<size_t>(format)];
+  if (f) return f(reinterpret_cast<const uint8_t*>(src), dst, n);
+  tensor::format(format).decode(src, dst, n);
+}
+
+void decode(tensor::FormatId format, const std::byte* src, float* dst, size_t n) {
+  const DecodeFn f = active_table().decode[static_cast<size_t>(format)];
+  if (f) return f(reinterpret_cast<const uint8_t*>(src), dst, n);
+  tensor::format(format).decode(src, dst, n);
+}
+
+}  // namespace hone::kernels
