@@ -9,8 +9,8 @@ namespace {
 
 // Markers that end an assistant's turn in published models.
 constexpr const char* kEndMarkers[] = {
-    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot|>",
-    "<|end_of_turn|>", "<|END_OF_TURN_TOKEN|>", "<end_of_utterance>", "<turn|>", "<|return|>", "<|call|>", "<EOT>", "_<EOT>",
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot|>", "</s>",
+    "<|end_of_turn|>", "<|END_OF_TURN_TOKEN|>", "<end_of_utterance>", "<turn|>", "<|return|>", "<|call|>", "<EOT>", "_<EOT>", "<|EOT|>",
     "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", "[e~[", "<|role_end|>",
 };
 
@@ -79,12 +79,13 @@ class PipelineTokenizer final : public Tokenizer {
  public:
   explicit PipelineTokenizer(TokenizerParts parts) : parts_(std::move(parts)) {
     size_ = std::max(parts_.model->vocabulary().size(), parts_.minimum_size);
-    for (AddedToken& token : parts_.added) {
+    for (const AddedToken& token : parts_.added) {
       std::string searched = token.content;
       if (token.normalized && parts_.normalizer) parts_.normalizer->apply(searched);
       (token.normalized ? normalized_ : raw_).add(token, searched);
-      added_by_id_.emplace(token.id, &token);
       added_by_content_.emplace(token.content, token.id);
+      // The package `tokenizers` shows and decodes a normalized token in its normalized form.
+      added_by_id_.emplace(token.id, Shown{std::move(searched), token.special});
       size_ = std::max(size_, static_cast<size_t>(token.id) + 1);
     }
     bos = parts_.bos;
@@ -145,7 +146,7 @@ class PipelineTokenizer final : public Tokenizer {
 
   bool is_special(TokenId id) const override {
     const auto it = added_by_id_.find(id);
-    return it != added_by_id_.end() && it->second->special;
+    return it != added_by_id_.end() && it->second.special;
   }
 
   VocabSpec to_vocab_spec() const override {
@@ -202,7 +203,7 @@ class PipelineTokenizer final : public Tokenizer {
   }
 
   const std::string* find_piece(TokenId id) const {
-    if (const auto it = added_by_id_.find(id); it != added_by_id_.end()) return &it->second->content;
+    if (const auto it = added_by_id_.find(id); it != added_by_id_.end()) return &it->second.text;
     return parts_.model->vocabulary().piece(id);
   }
 
@@ -218,7 +219,11 @@ class PipelineTokenizer final : public Tokenizer {
 
   TokenizerParts parts_;
   AddedTokenMatcher raw_, normalized_;
-  std::unordered_map<TokenId, const AddedToken*> added_by_id_;
+  struct Shown {
+    std::string text;
+    bool special;
+  };
+  std::unordered_map<TokenId, Shown> added_by_id_;
   struct Hash {
     using is_transparent = void;
     size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }

@@ -242,9 +242,9 @@ TEST(HostileInput, InvalidUtf8BecomesReplacementCharacters) {
 
 TEST(HostileInput, CatastrophicRegexIsStopped) {
   Json document = byte_level_document();
-  document["pre_tokenizer"] = Json::parse(R"({"type":"Split","pattern":{"Regex":"(a+)+b"},"behavior":"Isolated"})");
+  document["pre_tokenizer"] = Json::parse(R"({"type":"Split","pattern":{"Regex":"(a|aa)+$"},"behavior":"Isolated"})");
   const auto tokenizer = tokenizer_from_json(document.dump());
-  EXPECT_THROW(tokenizer->encode(std::string(5000, 'a')), Error);
+  EXPECT_THROW(tokenizer->encode(std::string(5000, 'a') + 'b'), Error);
 }
 
 double seconds(const std::function<void()>& work) {

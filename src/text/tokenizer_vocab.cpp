@@ -1,4 +1,6 @@
 // The tokenizer that a GGUF file describes: models "gpt2" (byte-level BPE) and "llama" (SentencePiece BPE).
+#include <set>
+
 #include "base/log.h"
 #include "text/bpe.h"
 #include "text/pipeline_tokenizer.h"
@@ -26,6 +28,19 @@ void check_spec(const VocabSpec& spec) {
 
 int32_t type_of(const VocabSpec& spec, size_t id) { return spec.types.empty() ? kNormal : spec.types[id]; }
 
+// Published files mark some control tokens as user-defined. llama.cpp treats these by name as control
+// tokens, so that plain text cannot spell them.
+bool looks_like_control(const std::string& token) {
+  static const std::set<std::string> names = {
+      "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<EOT>", "_<EOT>",
+      "<|return|>", "<|call|>", "</s>", "<end_of_utterance>", "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>",
+      "▁<PRE>", "<|code_prefix|>", "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>", "<|code_suffix|>",
+      "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>", "<|fim_pad|>", "<fim-pad>",
+      "<fim_pad>", "<PAD>", "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
+      "<｜end▁of▁sentence｜>"};
+  return names.contains(token);
+}
+
 std::vector<AddedToken> added_tokens(const VocabSpec& spec) {
   std::vector<AddedToken> added;
   for (size_t i = 0; i < spec.tokens.size(); ++i) {
@@ -34,7 +49,7 @@ std::vector<AddedToken> added_tokens(const VocabSpec& spec) {
     AddedToken token;
     token.content = spec.tokens[i];
     token.id = static_cast<TokenId>(i);
-    token.special = type != kUserDefined;
+    token.special = type != kUserDefined || looks_like_control(token.content);
     token.rstrip = strips_right(spec, token.id);
     added.push_back(std::move(token));
   }
