@@ -35,9 +35,9 @@ lib.llama_sampler_accept.argtypes = [c.c_void_p, c.c_int32]
 def distribution(logits, o, history):
     chain = []
     if (o["repetition_penalty"], o["presence_penalty"], o["frequency_penalty"]) != (1, 0, 0):
-        window = o["penalty_window"] if o["penalty_window"] >= 0 else max(1, len(history))
-        s = make("penalties", [c.c_int32, c.c_float, c.c_float, c.c_float], window, o["repetition_penalty"],
-                 o["frequency_penalty"], o["presence_penalty"])
+        window = o["penalty_window"] if o["penalty_window"] >= 0 else len(history)
+        s = make("penalties", [c.c_int32, c.c_int32, c.c_float, c.c_float, c.c_float], len(logits), window,
+                 o["repetition_penalty"], o["frequency_penalty"], o["presence_penalty"])
         for token in history:
             lib.llama_sampler_accept(s, token)
         chain.append(s)
