@@ -54,7 +54,9 @@ struct Constant {
   FormatId format = FormatId::kF32;
   bool transposed = false;
   std::span<const std::byte> bytes;     // empty while the constant is lazy
-  std::shared_ptr<const void> owner;    // keeps bytes alive; null when the checkpoint does
+  // Keeps bytes alive; null when the checkpoint does. Lazy constants with the same owner that is not null
+  // produce the same bytes (a tied head and its embedding): once is enough.
+  std::shared_ptr<const void> owner;
   // A lazy constant: fills format_bytes(format, elements) bytes when an executor or writer asks.
   std::function<void(std::span<std::byte>)> produce;
   std::string source;                   // name of the tensor in the checkpoint, for reports and writers

@@ -2,7 +2,8 @@
 #include "passes/quantize.h"
 
 #include <algorithm>
-#include <cstring>
+#include <map>
+#include <tuple>
 
 #include "base/cancel.h"
 #include "base/error.h"
@@ -73,19 +74,24 @@ Job make_job(const ir::Graph& graph, const ir::Value& value, const Constant& con
 
 QuantizeResult quantize(ir::Graph graph, const QuantizeOptions& options) {
   int matched = 0;
+  // A tied head is the embedding's bytes a second time: the constants share one job.
+  std::map<std::tuple<std::string, const void*, size_t>, std::shared_ptr<const Job>> jobs;
   for (size_t i = 0; i < graph.values().size(); ++i) {
     const auto id = static_cast<ir::ValueId>(i);
     const Constant* constant = graph.constant_of(id);
     if (!constant || constant->source.empty()) continue;
     const auto wanted = options.formats.find(constant->source);
     if (wanted == options.formats.end() || wanted->second == constant->format) continue;
-    // Shared: std::function copies its target, and graphs are copied.
-    auto job = std::make_shared<const Job>(make_job(graph, graph.value(id), *constant, wanted->second, options));
+    Job made = make_job(graph, graph.value(id), *constant, wanted->second, options);
+    const void* origin = constant->lazy() ? constant->owner.get() : constant->bytes.data();
+    std::shared_ptr<const Job>& job = jobs[{constant->source, origin, made.cols}];
+    if (!job || !origin) job = std::make_shared<const Job>(std::move(made));
     Constant lazy;
     lazy.format = wanted->second;
     lazy.transposed = constant->transposed;
     lazy.source = constant->source;
-    lazy.produce = [job](std::span<std::byte> dst) { encode(*job, dst); };
+    lazy.owner = job;
+    lazy.produce = [shared = job](std::span<std::byte> dst) { encode(*shared, dst); };
     graph.set_constant(id, std::move(lazy));
     ++matched;
   }

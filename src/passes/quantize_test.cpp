@@ -68,6 +68,8 @@ TEST_F(QuantizePass, MatchesBySourceAndEncodesWhenAsked) {
   std::vector<std::byte> direct(bytes.size());
   quant::encode_rows(FormatId::kQ4_0, weights.data(), 48, 64, options.importances["w"], direct.data(), nullptr);
   EXPECT_EQ(bytes, direct);
+  EXPECT_EQ(result.graph.constant_of(result.graph.find_value("e"))->owner,
+            result.graph.constant_of(result.graph.find_value("h"))->owner);
   EXPECT_EQ(produced(result.graph, "e", table.size()), produced(result.graph, "h", table.size()));
   std::vector<float> decoded(table.size());
   tensor::format(FormatId::kQ8_0).decode(produced(result.graph, "e", table.size()).data(), decoded.data(), decoded.size());
