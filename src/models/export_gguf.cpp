@@ -150,6 +150,9 @@ GgufExport export_gguf(const Model& model) {
     out.metadata = checkpoint->metadata;
     for (const char* key : {"split.no", "split.count", "split.tensors.count"}) out.metadata.erase(key);
   } else {
+    if (model.config.sliding_window > 0 && model.config.sliding_window < model.config.context_length)
+      logger().warn("[models] {}: llama.cpp ignores the sliding window of this architecture; past {} tokens it attends over more than the model was made for",
+                    model.checkpoint->source_name(), model.config.sliding_window);
     out.metadata = make_metadata(model);
     add_rope_factors(model, out);
   }

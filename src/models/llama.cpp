@@ -71,7 +71,11 @@ class Llama : public Family {
       fail(ErrorKind::kUnsupported, "[models] {}: activation '{}' is not supported for this family", what, activation);
     config.attention_bias = config.output_bias = json_bool_or(json, "attention_bias", false, what);
     config.mlp_bias = json_bool_or(json, "mlp_bias", false, what);
-    if (is_mistral(checkpoint)) config.sliding_window = json_int_or(json, "sliding_window", 0, what);
+    if (!is_mistral(checkpoint)) return;
+    // Defaults of MistralConfig where a file leaves the keys out; null means no window.
+    config.kv_heads = json_int_or(json, "num_key_value_heads", 8, what);
+    config.context_length = json_int_or(json, "max_position_embeddings", 131072, what);
+    config.sliding_window = json.contains("sliding_window") ? json_int_or(json, "sliding_window", 0, what) : 4096;
   }
 
   static void read_gguf(const tensor::Checkpoint& checkpoint, ModelConfig& config) {

@@ -65,6 +65,17 @@ TEST(Llama, PublishedConfigsAreRead) {
   EXPECT_EQ(llama3.parameters(), 121280u);
 }
 
+TEST(Llama, MistralDefaultsApplyWhereKeysAreLeftOut) {
+  Json json = small_config();
+  json["architectures"] = Json::array({"MistralForCausalLM"});
+  EXPECT_EQ(config_of(json).sliding_window, 4096);
+  json["sliding_window"] = nullptr;
+  EXPECT_EQ(config_of(json).sliding_window, 0);
+  json["num_attention_heads"] = 8;
+  json.erase("num_key_value_heads");
+  EXPECT_EQ(config_of(json).kv_heads, 8);
+}
+
 TEST(Llama, DamagedConfigsAreRefusedWithEveryFault) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({"hidden_size": 0, "num_hidden_layers": -3})", "the hidden size is 0"},
