@@ -28,7 +28,8 @@ struct Buffer {
 };
 
 // The in-place KV buffers of one state: [batch, heads, capacity, head_dim] in `format`, rows of
-// head_dim encoded one by one. `length[b]` tokens are valid before the step.
+// head_dim encoded one by one. KernelContext::past[b] tokens are valid before the step. A state of fixed size
+// is [batch, 1, 1, elements per batch row] in F32; its kernel sees it as an ordinary input.
 struct StateBuffer {
   std::byte* data = nullptr;
   tensor::FormatId format = tensor::FormatId::kF16;
@@ -54,6 +55,13 @@ class Kernel {
     return 0;
   }
   virtual void run(const KernelContext& context) = 0;
+  // Output 0 is the memory of input 0 under another shape; run() is never called.
+  virtual bool is_view() const { return false; }
+  // False where a run touches a few rows of the input only (tables); for the accounting of bytes read.
+  virtual bool reads_whole(size_t input) const {
+    (void)input;
+    return true;
+  }
 };
 
 class Device {

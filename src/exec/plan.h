@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "exec/device.h"
+#include "exec/pages.h"
 #include "ir/graph.h"
 
 namespace hone::exec {
@@ -34,7 +35,7 @@ class StateSet {
  private:
   friend class Plan;
   std::vector<StateBuffer> buffers_;
-  std::vector<tensor::Tensor> storage_;
+  std::vector<Pages> storage_;
   std::vector<int64_t> lengths_;
 };
 

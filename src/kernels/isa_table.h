@@ -14,6 +14,8 @@ namespace hone::kernels {
 // n elements, a multiple of the format's block.
 using DecodeFn = void (*)(const uint8_t* src, float* dst, size_t n);
 
+using EncodeFn = void (*)(const float* src, uint8_t* dst, size_t n);
+
 // y[i * ldy + r] = sum_k w[r, k] * x[i * cols + k] + bias[r] for m = 1 or 2 activation rows.
 using GemvFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t cols, const float* x, size_t m,
                         float* y, size_t ldy, const float* bias);
@@ -41,6 +43,7 @@ struct IsaTable {
   size_t tile_rows, tile_cols;  // GEMM register tile
 
   DecodeFn decode[tensor::kFormatCount];
+  EncodeFn encode[tensor::kFormatCount];  // F32, F16, BF16; the others are encoded by the reference
   GemvFn gemv[tensor::kFormatCount];
 
   // 3 and more activation rows against `rows` decoded weight rows w[rows][ldw] (F32, ldw a multiple of
@@ -50,8 +53,9 @@ struct IsaTable {
 
   // Packs x[m][ldx] columns [0, k) into blocks of tile_rows rows, each [k][rows of the block].
   void (*pack)(const float* x, size_t ldx, size_t m, size_t k, float* packed);
-  // panel[k][tile_cols] = transpose of rows[count][ld_rows]; absent rows read as zero. k is rounded up to 16.
-  void (*transpose_panel)(const float* rows, size_t ld_rows, size_t count, size_t k, float* panel);
+  // panel[k][ld_panel], columns [0, tile_cols) = transpose of rows[count][ld_rows]; absent rows read as zero.
+  // k is rounded up to 16 in both.
+  void (*transpose_panel)(const float* rows, size_t ld_rows, size_t count, size_t k, float* panel, size_t ld_panel);
   // c[i * ldc + j] (+)= bias[j] + sum_k packed * b[k * ldb + j], one block of `rows` rows, cols <= tile_cols.
   // When cols < tile_cols, b must still be readable up to tile_cols.
   void (*tile)(const float* packed, size_t rows, size_t k, const float* b, size_t ldb, float* c, size_t ldc,
@@ -74,8 +78,6 @@ struct IsaTable {
   void (*relu)(const float* x, float* y, size_t n);
   void (*exp)(const float* x, float* y, size_t n);
 
-  void (*store_f16)(const float* x, uint8_t* y, size_t n);
-  void (*store_bf16)(const float* x, uint8_t* y, size_t n);
   void (*attend)(const AttentionTile& tile);
 };
 

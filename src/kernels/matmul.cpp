@@ -84,7 +84,7 @@ void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, siz
             const std::byte* src = w.data + (row + r) * row_bytes + bytes_of(w, k);
             decode_row(reinterpret_cast<const uint8_t*>(src), rows + r * stride, depth);
           }
-          t.transpose_panel(rows, stride, count, depth, panels + (tile - first_tile) * panel);
+          t.transpose_panel(rows, stride, count, depth, panels + (tile - first_tile) * panel, t.tile_cols);
         }
         for (size_t b = 0; b < blocks; ++b) {
           const size_t i = b * t.tile_rows, count = std::min(t.tile_rows, m - i);
@@ -146,6 +146,42 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
   };
   if (w.rows * w.cols * m < kSerialWork || threads == 1) return part(0, w.rows, 0);
   pool.for_range(w.rows, std::max<size_t>(4, round_up(w.rows / (threads * 6), 4)), part);
+}
+
+size_t matmul_f32_scratch_bytes(size_t max_m, size_t max_k, int threads) {
+  const size_t workers = static_cast<size_t>(std::max(1, threads));
+  return (round_up(max_m * max_k, 16) + workers * max_k * active_table().tile_cols) * sizeof(float);
+}
+
+void matmul_f32(const float* a, size_t m, size_t k, const float* b, size_t n, float* y, ThreadPool& pool,
+                std::span<std::byte> scratch) {
+  const IsaTable& t = active_table();
+  HONE_CHECK(scratch.size() >= matmul_f32_scratch_bytes(m, k, pool.size()));
+  if (m == 0 || n == 0) return;
+  float* packed = reinterpret_cast<float*>(scratch.data());
+  float* edges = packed + round_up(m * k, 16);
+  t.pack(a, k, m, k, packed);
+  const size_t tiles = (n + t.tile_cols - 1) / t.tile_cols;
+  const auto part = [&](size_t begin, size_t end, int worker) {
+    for (size_t tile = begin; tile < end; ++tile) {
+      const size_t column = tile * t.tile_cols, width = std::min(t.tile_cols, n - column);
+      const float* panel = b + column;
+      size_t stride = n;
+      if (width < t.tile_cols) {  // the kernel reads whole tiles: the ragged edge is copied
+        float* edge = edges + static_cast<size_t>(worker) * k * t.tile_cols;
+        for (size_t j = 0; j < k; ++j) {
+          std::copy(b + j * n + column, b + j * n + column + width, edge + j * t.tile_cols);
+          std::fill(edge + j * t.tile_cols + width, edge + (j + 1) * t.tile_cols, 0.0f);
+        }
+        panel = edge;
+        stride = t.tile_cols;
+      }
+      for (size_t i = 0; i < m; i += t.tile_rows)
+        t.tile(packed + i * k, std::min(t.tile_rows, m - i), k, panel, stride, y + i * n + column, n, width, nullptr, false);
+    }
+  };
+  if (m * n * k < kSerialWork) return part(0, tiles, 0);
+  pool.for_range(tiles, std::max<size_t>(1, tiles / (static_cast<size_t>(pool.size()) * 4)), part);
 }
 
 void decode_on(Isa isa, tensor::FormatId format, const std::byte* src, float* dst, size_t n) {

@@ -25,6 +25,11 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
 size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads);
 bool matmul_supports(tensor::FormatId format);
 
+// y[m, n] = a[m, k] * b[k, n], all dense F32. scratch as above, of matmul_f32_scratch_bytes().
+void matmul_f32(const float* a, size_t m, size_t k, const float* b, size_t n, float* y, ThreadPool& pool,
+                std::span<std::byte> scratch);
+size_t matmul_f32_scratch_bytes(size_t max_m, size_t max_k, int threads);
+
 // Decodes n elements (a multiple of the block) to F32, bit-equal to the reference on every ISA.
 void decode(tensor::FormatId format, const std::byte* src, float* dst, size_t n);
 // The same on a given instruction set (tests).
