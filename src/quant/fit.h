@@ -26,6 +26,8 @@ inline float max_lanes(Lanes a) {
   return best;
 }
 
+inline float min_lanes(Lanes a) { return lane(a, argmin(a)); }
+
 // A block of n elements (a multiple of 16) with weights, both multiplied by powers of two so that the
 // largest magnitude lies in [1, 2): products neither overflow nor vanish whatever the model's units.
 struct Block {
@@ -81,17 +83,37 @@ struct F16Rounding {
     return select_less(magnitude(v), all(0x1p-14f), small, normal) * all(down);
   }
   float operator()(float d) const { return lane((*this)(all(d)), 0); }
-  // Spacing of stored values near d, at least.
+  // Spacing of the stored values near d.
   float step(float d) const {
-    const float relative = (d < 0 ? -d : d) * 0x1.8p-11f, least = 0x1p-24f * down;
-    return relative > least ? relative : least;
+    const int e = exponent_of((d < 0 ? -d : d) * up) - 10;
+    return power_of_two(e < -24 ? -24 : e) * down;
   }
 };
+
+// Errors below this share of sum w x^2 come from rounding the scales: the block lies on a lattice.
+inline constexpr float kLatticeShare = 1e-6f;
 
 // Scales that are not stored themselves, or stored as F32.
 struct NoRounding {
   Lanes operator()(Lanes d) const { return d; }
-  float step(float d) const { return (d < 0 ? -d : d) * 0x1p-13f; }
+  float step(float d) const { return (d < 0 ? -d : d) * 0x1p-11f; }
 };
+
+// What a later candidate of a scan must exceed: gains that differ by rounding only are equal.
+inline Lanes scan_bar(Lanes gain) { return gain * all(1.000001f); }
+
+// Which of the lanes a sub-block's free fit should be, of those that are as good as the best: the smallest
+// scale, because the largest sub-scale of a super-block decides how fine the others are; or, when
+// `lattice`, the largest, because on a lattice it is the same for all sub-blocks.
+inline int best_free_lane(Lanes scale, Lanes error, float power, bool lattice) {
+  float s[kLanes], e[kLanes];
+  store(s, magnitude(scale));
+  store(e, error);
+  int best = argmin(error);
+  const float share = kLatticeShare * power, limit = e[best] < share ? share : e[best] * 1.001f;
+  for (int k = 0; k < kLanes; ++k)
+    if (e[k] <= limit && s[k] > 0 && (lattice ? s[k] > s[best] : s[k] < s[best])) best = k;
+  return best;
+}
 
 }  // namespace hone::quant::HONE_QUANT_ISA

@@ -32,6 +32,12 @@ inline ScaleSums sum_at_scale(Part p, Lanes d, Lanes inverse) {
 struct Scan {
   Lanes scale = all(0.0f);
   Lanes gain = all(-1.0f);
+
+  void keep(Lanes new_gain, Lanes new_scale) {
+    const Lanes bar = scan_bar(gain);
+    scale = select_less(bar, new_gain, new_scale, scale);
+    gain = select_less(bar, new_gain, new_gain, gain);
+  }
 };
 
 template <class Codes>
@@ -44,8 +50,7 @@ inline void scan_scales(Part p, Lanes inverse, Scan& scan) {
     power = power + wq * q;
   }
   const Lanes scale = quotient_or_zero(product, power), gain = product * scale;
-  scan.scale = select_less(scan.gain, gain, scale, scan.scale);
-  scan.gain = select_less(scan.gain, gain, gain, scan.gain);
+  scan.keep(gain, scale);
 }
 
 struct ScaleFit {
@@ -76,7 +81,7 @@ inline ScaleFit best_of(const ScaleLanes& lanes) {
   return {lane(lanes.scale, k), lane(lanes.error, k)};
 }
 
-inline constexpr float kLadder[kLanes] = {-24, -14, -8, -5, -3, -2, -1, 0, 1, 2, 3, 5, 8, 14, 24, 40};
+inline constexpr float kLadder[kLanes] = {-17, -11, -7, -4, -3, -2, -1, 0, 1, 2, 3, 4, 7, 11, 17, 28};
 
 // Neighbours of the best scale: the next stored values and some further off.
 template <class Codes, class Rounding>
@@ -90,9 +95,9 @@ inline ScaleFit polish_scale(Part p, ScaleFit fit, const Rounding& rounding, int
   return fit;
 }
 
-// How far the coarse scan looks. The element of largest magnitude is placed at the codes from low to high,
-// given as fractions of the largest code; beyond 1 it is clipped. Then the element with the largest
-// w x^2 is placed exactly on each code.
+// How far the coarse scan looks. The element with the largest w x^2 is placed exactly on each code. Then the
+// element of largest magnitude is placed at the codes from low to high, given as fractions of the largest
+// code; beyond 1 it is clipped.
 struct ScaleSearch {
   float low, high;
   int grid;         // batches of 16 scales
@@ -116,11 +121,22 @@ inline Landmarks find_landmarks(Part p) {
   return marks;
 }
 
+// The codes on which the heaviest element is placed, spread over the whole set.
+template <class Codes>
+inline Lanes exact_codes(const ScaleSearch& search, int batch) {
+  const float low = search.both_signs ? Codes::kMin : 1.0f;
+  const float spacing = (Codes::kMax - low) / static_cast<float>(kLanes * search.exact - 1);
+  return Codes::nearest(ramp(low + spacing * static_cast<float>(batch * kLanes), spacing));
+}
+
 template <class Codes>
 inline Scan coarse_scan(Part p, const ScaleSearch& search) {
   const Landmarks marks = find_landmarks(p);
   Scan scan;
   if (marks.largest == 0) return scan;
+  if (marks.heaviest != 0)
+    for (int b = 0; b < search.exact; ++b)
+      scan_scales<Codes>(p, exact_codes<Codes>(search, b) * all(1.0f / marks.heaviest), scan);
   const float top = Codes::kMax > -Codes::kMin ? Codes::kMax : -Codes::kMin;
   // Each lane owns a stretch of the range, so that the winners of the lanes differ.
   const int lanes_per_sign = search.both_signs ? kLanes / 2 : kLanes;
@@ -133,21 +149,44 @@ inline Scan coarse_scan(Part p, const ScaleSearch& search) {
     }
     scan_scales<Codes>(p, load(target) * all(1.0f / marks.largest), scan);
   }
-  if (marks.heaviest == 0) return scan;
-  const float low = search.both_signs ? Codes::kMin : 1.0f;
-  const float spacing = (Codes::kMax - low) / static_cast<float>(kLanes * search.exact - 1);
-  for (int b = 0; b < search.exact; ++b) {
-    const Lanes code = Codes::nearest(ramp(low + spacing * static_cast<float>(b * kLanes), spacing));
-    scan_scales<Codes>(p, code * all(1.0f / marks.heaviest), scan);
-  }
   return scan;
+}
+
+// Places the heaviest element on every code and rounds: which of the exact scales rounds best?
+template <class Codes, class Rounding>
+inline void settle_lattice(Part p, const ScaleSearch& search, const Rounding& rounding, ScaleFit& fit) {
+  const float heaviest = find_landmarks(p).heaviest;
+  if (heaviest == 0) return;
+  for (int b = 0; b < search.exact; ++b) {
+    const ScaleFit found = best_of(
+        refine_scales<Codes>(p, all(heaviest) * inverse_or_zero(exact_codes<Codes>(search, b)), rounding, 2));
+    if (found.error < fit.error) fit = found;
+  }
+}
+
+// A sub-block fitted alone, not rounded: the smallest of equally good scales and, when it leaves nothing,
+// the largest (otherwise the same).
+struct FreeScale {
+  float smallest, largest;
+};
+
+template <class Codes>
+inline FreeScale fit_free_scale(Part p, const ScaleSearch& search) {
+  const Scan scan = coarse_scan<Codes>(p, search);
+  const ScaleLanes lanes = refine_scales<Codes>(p, scan.scale, NoRounding{}, 2);
+  const float power = max_lanes(scan.gain);
+  const int k = best_free_lane(lanes.scale, lanes.error, power, false);
+  if (lane(lanes.error, k) > kLatticeShare * power) return {lane(lanes.scale, k), lane(lanes.scale, k)};
+  return {lane(lanes.scale, k), lane(lanes.scale, best_free_lane(lanes.scale, lanes.error, power, true))};
 }
 
 template <class Codes, class Rounding>
 inline ScaleFit fit_scale(Part p, const ScaleSearch& search, const Rounding& rounding) {
   const Scan scan = coarse_scan<Codes>(p, search);
-  const ScaleFit fit = best_of(refine_scales<Codes>(p, scan.scale, rounding, 2));
-  return polish_scale<Codes>(p, fit, rounding, 2);
+  ScaleFit fit = best_of(refine_scales<Codes>(p, scan.scale, rounding, 2));
+  fit = polish_scale<Codes>(p, fit, rounding, 2);
+  if (fit.error > 0 && fit.error < kLatticeShare * max_lanes(scan.gain)) settle_lattice<Codes>(p, search, rounding, fit);
+  return fit;
 }
 
 }  // namespace hone::quant::HONE_QUANT_ISA

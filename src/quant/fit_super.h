@@ -29,27 +29,61 @@ struct SuperScaleFit {
   float sub[kMaxSubs] = {};
 
   SuperScaleFit(const Block& b, const ScaleSearch& search) : block(b), rounding(b.exponent) {
-    float top = 0;
+    float largest[kMaxSubs], power = 0;
+    bool lattice = false;
     for (int j = 0; j < kSubs; ++j) {
-      ideal[j] = fit_scale<Codes>(sub_part(block, j, kSub), search, NoRounding{}).scale;
-      if ((ideal[j] < 0 ? -ideal[j] : ideal[j]) > (top < 0 ? -top : top)) top = ideal[j];
+      const FreeScale fit = fit_free_scale<Codes>(sub_part(block, j, kSub), search);
+      ideal[j] = fit.smallest;
+      largest[j] = fit.largest;
+      lattice |= fit.smallest != fit.largest;
+      power += find_moments(sub_part(block, j, kSub)).power;
     }
-    // The largest scale is placed at either end of the range of S, and some way inside.
-    const float inward = 0.4f * kHigh / kLanes;
-    const float first = best_super(top, ramp(kHigh, -inward)), second = best_super(top, ramp(kLow, inward));
-    descend(first);
-    descend(second);
+    fit_super();
+    if (!lattice) return;
+    for (int j = 0; j < kSubs; ++j) ideal[j] = largest[j];
+    fit_super();
+    if (error > 0 && error < kLatticeShare * power) try_exact_codes(search);
   }
 
-  // The lane whose d = top / target leaves least when every sub-block takes the nearest S.
+  // Only the rounding of d is left to gain: with every sub-block's heaviest element on each code in turn,
+  // some d rounds better than others.
+  void try_exact_codes(const ScaleSearch& search) {
+    for (int k = 0; k < search.exact * kLanes; ++k) {
+      const float code = lane(exact_codes<Codes>(search, k / kLanes), k % kLanes);
+      if (code == 0) continue;
+      for (int j = 0; j < kSubs; ++j) ideal[j] = find_landmarks(sub_part(block, j, kSub)).heaviest / code;
+      fit_super();
+    }
+  }
+
+  // The largest scale is placed at whole S from either end of the range inwards.
+  void fit_super() {
+    float top = 0;
+    for (int j = 0; j < kSubs; ++j)
+      if ((ideal[j] < 0 ? -ideal[j] : ideal[j]) > (top < 0 ? -top : top)) top = ideal[j];
+    constexpr float kInward = kHigh > 64 ? 3 : 1;
+    descend(best_super(top, ramp(kHigh, -kInward)));
+    descend(best_super(top, ramp(kLow, kInward)));
+  }
+
+  // The lane whose d = top / target leaves least when every sub-block takes one of the two nearest S.
   float best_super(float top, Lanes target) const {
     const Lanes scale = rounding(all(top) / target), inverse = inverse_or_zero(scale);
     Lanes total = all(0.0f);
     for (int j = 0; j < kSubs; ++j) {
-      const Lanes s = scale * round_whole(min(max(all(ideal[j]) * inverse, all(kLow)), all(kHigh)));
-      total = total + sum_at_scale<Codes>(sub_part(block, j, kSub), s, inverse_or_zero(s)).error;
+      const Lanes aim = min(max(all(ideal[j]) * inverse, all(kLow)), all(kHigh));
+      const Lanes below = round_whole(aim - all(0.5f)), above = min(below + all(1.0f), all(kHigh));
+      const Lanes s = scale * below, t = scale * above;
+      const Part p = sub_part(block, j, kSub);
+      total = total + min(sum_at_scale<Codes>(p, s, inverse_or_zero(s)).error,
+                          sum_at_scale<Codes>(p, t, inverse_or_zero(t)).error);
     }
     return lane(scale, argmin(total));
+  }
+
+  static ScaleSums sum_at_sub_scales(Part p, float base, float scale) {
+    const Lanes ds = ramp(base, 1) * all(scale);
+    return sum_at_scale<Codes>(p, ds, inverse_or_zero(ds));
   }
 
   void descend(float start) {
@@ -58,19 +92,28 @@ struct SuperScaleFit {
       float slope = 0, power = 0, total = 0;
       for (int j = 0; j < kSubs; ++j) {
         const float aim = scale == 0 ? 0 : round == 0 ? ideal[j] / scale : s[j];
-        const float base = clamped(whole(aim) - 7, kLow, kHigh - 15);
-        const Lanes candidates = ramp(base, 1), ds = candidates * all(scale);
-        const ScaleSums sums = sum_at_scale<Codes>(sub_part(block, j, kSub), ds, inverse_or_zero(ds));
-        const int k = argmin(sums.error);
-        s[j] = base + static_cast<float>(k);
-        total += lane(sums.error, k);
+        const Part p = sub_part(block, j, kSub);
+        // Six-bit scales are all tried at first, eight-bit ones only near the aim.
+        const bool whole_range = round == 0 && kHigh - kLow < 64;
+        float base = whole_range ? kLow : clamped(whole(aim) - 7, kLow, kHigh - 15);
+        ScaleSums sums = sum_at_sub_scales(p, base, scale);
+        int k = argmin(sums.error);
+        float least = lane(sums.error, k), first = base;
+        for (; whole_range && base + 2 * kLanes <= kHigh + 1; ) {
+          base += kLanes;
+          const ScaleSums next = sum_at_sub_scales(p, base, scale);
+          const int n = argmin(next.error);
+          if (lane(next.error, n) < least) sums = next, k = n, least = lane(next.error, n), first = base;
+        }
+        s[j] = first + static_cast<float>(k);
+        total += least;
         slope += s[j] * lane(sums.slope, k);
         power += s[j] * s[j] * lane(sums.power, k);
       }
       if (!keep_if_better(scale, total, s)) break;
       if (!(power > 0)) break;
       const float next = scale + slope / power;
-      const Lanes ladder = rounding(all(next) + load(kLadder) * all(rounding.step(next) * 0.5f));
+      const Lanes ladder = rounding(all(next) + load(kLadder) * all(rounding.step(next) * 0.6f));
       Lanes errors = all(0.0f);
       for (int j = 0; j < kSubs; ++j) {
         const Lanes ds = ladder * all(s[j]);
@@ -109,7 +152,7 @@ struct SuperAffineFit {
     for (int j = 0; j < kSubs; ++j) {
       const Part p = sub_part(block, j, kSub);
       moments[j] = find_moments(p);
-      free[j] = fit_affine<Codes>(p, search, NoRounding{});
+      free[j] = fit_free_affine<Codes>(p, moments[j], search);
       (free[j].offset > 0 ? up : down) = true;
     }
     if (down) fit_sign(1);
@@ -129,11 +172,19 @@ struct SuperAffineFit {
       if (scale[j] > top_scale) top_scale = scale[j];
       if (floor[j] > top_floor) top_floor = floor[j];
     }
-    float starts[2][2];
-    best_supers(sign, top_scale, top_floor, 0.0f, starts[0]);
-    best_supers(sign, top_scale, top_floor, 0.12f, starts[1]);
-    descend(starts[0][0], starts[0][1]);
-    descend(starts[1][0], starts[1][1]);
+    const float power = total_power();
+    for (int batch = 0; batch < 6; ++batch) {
+      // Two batches are enough, except where rounding of the super scales is all that is left to gain.
+      if (batch >= 2 && !(error > 0 && error < kLatticeShare * power)) break;
+      const Supers start = best_supers(sign, top_scale, top_floor, batch);
+      descend(start.scale, start.min);
+    }
+  }
+
+  float total_power() const {
+    float power = 0;
+    for (int j = 0; j < kSubs; ++j) power += moments[j].power;
+    return power;
   }
 
   static Lanes peak_of(Part p) {  // largest x, or 0
@@ -148,12 +199,18 @@ struct SuperAffineFit {
     return round_whole(min(max(m, all(0.0f)), all(kTop)));
   }
 
-  // Tries four d and four dmin; shrink: how far inside the range of S and M the largest ones may lie.
-  void best_supers(float sign, float top_scale, float top_floor, float shrink, float* best) const {
+  struct Supers {
+    float scale, min;
+  };
+
+  // Tries four d and four dmin, which place the largest sub-scale and the largest offset on whole numbers
+  // from kTop downwards, further down with each batch.
+  Supers best_supers(float sign, float top_scale, float top_floor, int batch) const {
+    constexpr int kInward = kTop > 32 ? 2 : 1;
     float ds[kLanes], ms[kLanes];
     for (int k = 0; k < kLanes; ++k) {
-      ds[k] = top_scale / (kTop * (1.02f - shrink - 0.04f * static_cast<float>(k / 4)));
-      ms[k] = sign * top_floor / (kTop * (1.02f - shrink - 0.04f * static_cast<float>(k % 4)));
+      ds[k] = top_scale / whole_target(kInward * (4 * batch + k / 4));
+      ms[k] = sign * top_floor / whole_target(kInward * (4 * batch + k % 4));
     }
     const Lanes super = rounding(load(ds)), super_min = rounding(load(ms));
     const Lanes inverse = inverse_or_zero(super), inverse_min = inverse_or_zero(super_min);
@@ -164,9 +221,10 @@ struct SuperAffineFit {
       total = total + sum_at_affine<Codes>(sub_part(block, j, kSub), s, inverse_or_zero(s), all(0.0f) - m).error;
     }
     const int k = argmin(total);
-    best[0] = lane(super, k);
-    best[1] = lane(super_min, k);
+    return {lane(super, k), lane(super_min, k)};
   }
+
+  static float whole_target(int inward) { return inward < kTop ? static_cast<float>(kTop - inward) : 1.0f; }
 
   // Sums over the super-block for least squares in (d, dmin).
   struct Normal {
@@ -203,7 +261,7 @@ struct SuperAffineFit {
 
   void descend(float super, float super_min) {
     float s[kMaxSubs], m[kMaxSubs];
-    static constexpr float kMoves[4] = {-0.7f, 0, 0.7f, 1.5f};
+    static constexpr float kMoves[4] = {-1, 0, 1, 2};
     for (int round = 0; round < 4; ++round) {
       Normal n;
       const float total = choose_subs(round == 0, super, super_min, s, m, n);

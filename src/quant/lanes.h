@@ -8,10 +8,9 @@
 #pragma clang fp contract(off)
 #elif defined(__GNUC__)
 #pragma GCC optimize("fp-contract=off")
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 on its own _mm512_undefined_ps
 #endif
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -35,28 +34,43 @@ inline constexpr int kNative = 8;
 #else
 inline constexpr int kNative = 4;  // a 128-bit vector, which every 64-bit target has
 #endif
-inline constexpr int kParts = kLanes / kNative;
 typedef float NativeVector __attribute__((vector_size(kNative * 4)));
 
-struct Lanes {
-  NativeVector v[kParts];
+// A tree of native vectors rather than an array of them: GCC keeps its leaves in registers.
+template <int kWidth>
+struct Vectors {
+  Vectors<kWidth / 2> low, high;
 };
+template <>
+struct Vectors<kNative> {
+  NativeVector v;
+};
+using Lanes = Vectors<kLanes>;
 
-#define HONE_LANES_OP(op)                                              \
-  inline Lanes operator op(Lanes a, Lanes b) {                         \
-    for (int i = 0; i < kParts; ++i) a.v[i] = a.v[i] op b.v[i];        \
-    return a;                                                          \
-  }
-HONE_LANES_OP(+)
-HONE_LANES_OP(-)
-HONE_LANES_OP(*)
-HONE_LANES_OP(/)
-#undef HONE_LANES_OP
+// f applied to the native vectors of its arguments.
+template <int kWidth, class F, class... Rest>
+[[gnu::always_inline]] inline Vectors<kWidth> map(F f, Vectors<kWidth> a, Rest... rest) {
+  if constexpr (kWidth == kNative)
+    return {f(a.v, rest.v...)};
+  else
+    return {map(f, a.low, rest.low...), map(f, a.high, rest.high...)};
+}
+
+inline Lanes operator+(Lanes a, Lanes b) {
+  return map([](NativeVector x, NativeVector y) { return x + y; }, a, b);
+}
+inline Lanes operator-(Lanes a, Lanes b) {
+  return map([](NativeVector x, NativeVector y) { return x - y; }, a, b);
+}
+inline Lanes operator*(Lanes a, Lanes b) {
+  return map([](NativeVector x, NativeVector y) { return x * y; }, a, b);
+}
+inline Lanes operator/(Lanes a, Lanes b) {
+  return map([](NativeVector x, NativeVector y) { return x / y; }, a, b);
+}
 
 inline Lanes all(float value) {
-  Lanes r;
-  for (int i = 0; i < kParts; ++i) r.v[i] = NativeVector{} + value;
-  return r;
+  return map([value](NativeVector) { return NativeVector{} + value; }, Lanes{});
 }
 
 inline Lanes load(const float* p) {
@@ -69,55 +83,61 @@ inline void store(float* p, Lanes a) { __builtin_memcpy(p, &a, sizeof a); }
 // min and max return the second operand when the first does not compare, as the x86 instructions do.
 inline Lanes min(Lanes a, Lanes b) {
 #if defined(__AVX512F__)
-  a.v[0] = _mm512_min_ps(a.v[0], b.v[0]);
+  return {_mm512_min_ps(a.v, b.v)};
 #elif defined(__AVX2__)
-  for (int i = 0; i < kParts; ++i) a.v[i] = _mm256_min_ps(a.v[i], b.v[i]);
+  return map([](NativeVector x, NativeVector y) -> NativeVector { return _mm256_min_ps(x, y); }, a, b);
+#elif defined(__SSE2__)
+  return map([](NativeVector x, NativeVector y) -> NativeVector { return _mm_min_ps(x, y); }, a, b);
 #else
-  for (int i = 0; i < kParts; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+  return map([](NativeVector x, NativeVector y) { return x < y ? x : y; }, a, b);
 #endif
-  return a;
 }
 inline Lanes max(Lanes a, Lanes b) {
 #if defined(__AVX512F__)
-  a.v[0] = _mm512_max_ps(a.v[0], b.v[0]);
+  return {_mm512_max_ps(a.v, b.v)};
 #elif defined(__AVX2__)
-  for (int i = 0; i < kParts; ++i) a.v[i] = _mm256_max_ps(a.v[i], b.v[i]);
+  return map([](NativeVector x, NativeVector y) -> NativeVector { return _mm256_max_ps(x, y); }, a, b);
+#elif defined(__SSE2__)
+  return map([](NativeVector x, NativeVector y) -> NativeVector { return _mm_max_ps(x, y); }, a, b);
 #else
-  for (int i = 0; i < kParts; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return map([](NativeVector x, NativeVector y) { return x > y ? x : y; }, a, b);
 #endif
-  return a;
 }
 
 // a < b ? yes : no, lane by lane.
 inline Lanes select_less(Lanes a, Lanes b, Lanes yes, Lanes no) {
 #if defined(__AVX512F__)
-  yes.v[0] = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v[0], b.v[0], _CMP_LT_OQ), no.v[0], yes.v[0]);
+  return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
 #elif defined(__AVX2__)
-  for (int i = 0; i < kParts; ++i)
-    yes.v[i] = _mm256_blendv_ps(no.v[i], yes.v[i], _mm256_cmp_ps(a.v[i], b.v[i], _CMP_LT_OQ));
+  return map([](NativeVector x, NativeVector y, NativeVector u, NativeVector v) -> NativeVector {
+    return _mm256_blendv_ps(v, u, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+  }, a, b, yes, no);
 #else
-  for (int i = 0; i < kParts; ++i) yes.v[i] = a.v[i] < b.v[i] ? yes.v[i] : no.v[i];
+  return map([](NativeVector x, NativeVector y, NativeVector u, NativeVector v) { return x < y ? u : v; }, a, b, yes, no);
 #endif
-  return yes;
 }
 
 // table[index], index a whole number in [0, 32).
 inline Lanes lookup32(const float* table, Lanes index) {
 #if defined(__AVX512F__)
-  index.v[0] = _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvttps_epi32(index.v[0]), _mm512_loadu_ps(table + 16));
+  return {_mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvttps_epi32(index.v), _mm512_loadu_ps(table + 16))};
 #elif defined(__AVX2__)
-  for (int i = 0; i < kParts; ++i) {
-    const __m256i k = _mm256_cvttps_epi32(index.v[i]);
-    const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(k, 28)), bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(k, 27));
-    const __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), k), b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), k);
-    const __m256 c = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), k), d = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 24), k);
-    index.v[i] = _mm256_blendv_ps(_mm256_blendv_ps(a, b, bit3), _mm256_blendv_ps(c, d, bit3), bit4);
-  }
+  return map([table](NativeVector x) -> NativeVector {
+    const __m256i k = _mm256_cvttps_epi32(x);  // permutes use bits 0-2; gathers are slow on many hosts
+    const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(k, 28));
+    const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(k, 27));
+    const __m256 a = _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), k),
+                                      _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), k), bit3);
+    const __m256 b = _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), k),
+                                      _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 24), k), bit3);
+    return _mm256_blendv_ps(a, b, bit4);
+  }, index);
 #else
-  for (int i = 0; i < kParts; ++i)
-    for (int j = 0; j < kNative; ++j) index.v[i][j] = table[static_cast<int>(index.v[i][j])];
+  return map([table](NativeVector x) {
+    for (int j = 0; j < kNative; ++j) x[j] = table[static_cast<int>(x[j])];
+    return x;
+  }, index);
 #endif
-  return index;
 }
 
 inline Lanes magnitude(Lanes a) { return max(a, all(0.0f) - a); }
