@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "text/unicode.h"
@@ -13,10 +14,26 @@ namespace {
 constexpr int kMaxValueDepth = 200;
 constexpr size_t kIndexedFrom = 16;
 
+constexpr size_t kMaxWeight = 100'000'000;
+
 int list_depth(const std::vector<Value>& items) {
   int deepest = 0;
   for (const Value& v : items) deepest = std::max(deepest, v.depth());
   return deepest + 1;
+}
+
+size_t list_weight(const std::vector<Value>& items) {
+  size_t weight = 1;
+  for (const Value& v : items) weight += v.weight();
+  if (weight > kMaxWeight) template_error("a list grew past the size limit");
+  return weight;
+}
+
+size_t dict_weight(const DictObject& dict) {
+  size_t weight = 1;
+  for (const auto& [k, v] : dict.items) weight += k.weight() + v.weight();
+  if (weight > kMaxWeight) template_error("a dict grew past the size limit");
+  return weight;
 }
 
 void check_depth(int depth) {
@@ -38,11 +55,11 @@ void Meter::charge_bytes(size_t n) {
 }
 
 ListObject::~ListObject() {
-  if (meter) meter->live -= items.size() * sizeof(Value);
+  if (meter) meter->live -= items.size() * sizeof(Value) + kObjectBytes;
 }
 
 DictObject::~DictObject() {
-  if (meter) meter->live -= items.size() * sizeof(items[0]);
+  if (meter) meter->live -= items.size() * sizeof(items[0]) + kObjectBytes;
 }
 
 const Value* DictObject::find(std::string_view key) const {
@@ -97,6 +114,13 @@ int Value::depth() const {
   return 0;
 }
 
+size_t Value::weight() const {
+  if (is_string()) return 1 + string().size() / 64;
+  if (is_list()) return std::get<std::shared_ptr<const ListObject>>(data_)->weight;
+  if (is_dict()) return dict().weight;
+  return 1;
+}
+
 const char* Value::type_name() const {
   static constexpr const char* kNames[] = {"Undefined", "NoneType", "bool", "int", "float", "str", "list", "dict", "function", "Namespace"};
   return is_tuple() ? "tuple" : kNames[data_.index()];
@@ -143,7 +167,7 @@ int compare(const Value& a, const Value& b) {
 Value Maker::string(std::string text) const {
   if (text.size() > meter_.string_limit) template_error("a text grew past the size limit");
   meter_.charge_steps(1 + text.size() / 64);
-  meter_.charge_bytes(text.size());
+  meter_.charge_bytes(text.size() + kObjectBytes);
   return Value(Value::Data(std::shared_ptr<const StringObject>(new StringObject{std::move(text), &meter_})));
 }
 
@@ -151,11 +175,13 @@ Value Maker::list(std::vector<Value> items, bool tuple) const {
   meter_.charge_steps(1 + items.size() / 8);
   const int depth = list_depth(items);
   check_depth(depth);
-  meter_.charge_bytes(items.size() * sizeof(Value));
+  const size_t weight = list_weight(items);
+  meter_.charge_bytes(items.size() * sizeof(Value) + kObjectBytes);
   auto object = std::make_shared<ListObject>();
   object->items = std::move(items);
   object->tuple = tuple;
   object->depth = depth;
+  object->weight = weight;
   object->meter = &meter_;
   return Value(Value::Data(std::shared_ptr<const ListObject>(std::move(object))));
 }
@@ -165,8 +191,9 @@ Value Maker::dict(std::shared_ptr<DictObject> dict) const {
   for (const auto& [k, v] : dict->items) depth = std::max({depth, k.depth(), v.depth()});
   check_depth(++depth);
   meter_.charge_steps(1 + dict->items.size());
-  meter_.charge_bytes(dict->items.size() * sizeof(dict->items[0]));
   dict->depth = depth;
+  dict->weight = dict_weight(*dict);
+  meter_.charge_bytes(dict->items.size() * sizeof(dict->items[0]) + kObjectBytes);
   dict->meter = &meter_;
   return Value(Value::Data(std::shared_ptr<const DictObject>(std::move(dict))));
 }
@@ -187,6 +214,7 @@ Value Maker::from_json(const Json& json, int depth) const {
       auto object = std::make_shared<ListObject>();
       for (const Json& item : json) object->items.push_back(from_json(item, depth + 1));
       object->depth = list_depth(object->items);
+      object->weight = list_weight(object->items);
       return Value(Value::Data(std::shared_ptr<const ListObject>(std::move(object))));
     }
     case Json::value_t::object: {
@@ -198,6 +226,7 @@ Value Maker::from_json(const Json& json, int depth) const {
         object->set(from_json(Json(it.key()), depth), std::move(value));
       }
       object->depth = deepest + 1;
+      object->weight = dict_weight(*object);
       return Value(Value::Data(std::shared_ptr<const DictObject>(std::move(object))));
     }
     default: return Value::none();
@@ -207,6 +236,8 @@ Value Maker::from_json(const Json& json, int depth) const {
 void Builder::reserve(size_t more) {
   if (more > meter_.string_limit || out_.size() + more > meter_.string_limit) template_error("a text grew past the size limit");
   meter_.charge_steps(more / 64);
+  meter_.charge_bytes(more);
+  charged_ += more;
 }
 
 void Builder::fill(size_t count, std::string_view unit) {
@@ -233,6 +264,12 @@ std::string float_repr(double value) {
 
 size_t code_points(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
+}
+
+size_t find_text(std::string_view text, std::string_view needle, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  const void* found = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
+  return found ? static_cast<size_t>(static_cast<const char*>(found) - text.data()) : std::string_view::npos;
 }
 
 namespace {
@@ -357,7 +394,7 @@ void append_json_key(Builder& out, const Value& key, const JsonStyle& style) {
 }  // namespace
 
 void append_json(Builder& out, const Value& value, const JsonStyle& style, int level) {
-  const std::string separator = style.indent >= 0 && style.item_separator == ", " ? "," : style.item_separator;
+  const std::string_view separator = style.indent >= 0 && !style.exact_separators ? std::string_view(",") : style.item_separator;
   if (value.is_none()) {
     out += "null";
   } else if (value.is_bool()) {

@@ -28,11 +28,13 @@ struct Meter {
   void charge_bytes(size_t n);   // the same
 };
 
+inline constexpr size_t kObjectBytes = 96;  // what a string, list or dict costs beside its content
+
 struct StringObject {
   std::string text;
   Meter* meter;  // null for strings that were given
   ~StringObject() {
-    if (meter) meter->live -= text.size();
+    if (meter) meter->live -= text.size() + kObjectBytes;
   }
 };
 
@@ -40,6 +42,7 @@ struct ListObject {
   std::vector<Value> items;
   bool tuple = false;
   int depth = 1;
+  size_t weight = 1;  // values in it, counted with repetition: shared parts can make a small list huge
   Meter* meter = nullptr;
   ~ListObject();
 };
@@ -49,6 +52,7 @@ struct DictObject {
   std::vector<std::pair<Value, Value>> items;
   std::unordered_multimap<size_t, size_t> index;  // of string keys, built for large dicts
   int depth = 1;
+  size_t weight = 1;
   Meter* meter = nullptr;
   ~DictObject();
   const Value* find(std::string_view key) const;
@@ -61,7 +65,6 @@ struct Callable {
   std::string name;
   std::shared_ptr<const Value> self;  // methods
   const Macro* macro = nullptr;       // owned by the interpreter
-  bool loop_call = false;
 };
 
 struct Undefined {
@@ -106,6 +109,7 @@ class Value {
 
   bool truthy() const;
   int depth() const;
+  size_t weight() const;  // cost of walking or comparing the value, in steps
   const char* type_name() const;  // Python's
 
  private:
@@ -138,18 +142,25 @@ class Maker {
 class Builder {
  public:
   explicit Builder(Meter& meter) : meter_(meter) {}
+  ~Builder() { meter_.live -= charged_; }
+  Builder(const Builder&) = delete;
+  Builder& operator=(const Builder&) = delete;
   Builder& operator+=(std::string_view text) {
     reserve(text.size());
     out_ += text;
     return *this;
   }
   void fill(size_t count, std::string_view unit);
-  std::string take() { return std::move(out_); }
+  std::string take() {
+    meter_.live -= std::exchange(charged_, 0);
+    return std::exchange(out_, {});
+  }
 
  private:
   void reserve(size_t more);
   Meter& meter_;
   std::string out_;
+  size_t charged_ = 0;
 };
 
 void append_str(Builder& out, const Value& value);   // Python's str()
@@ -158,7 +169,7 @@ std::string to_str(const Value& value, Meter& meter);
 struct JsonStyle {
   int indent = -1;  // none
   std::string item_separator = ", ", key_separator = ": ";
-  bool ascii = false, sort_keys = false;
+  bool ascii = false, sort_keys = false, exact_separators = false;  // Python drops the space after ',' when it indents
 };
 void append_json(Builder& out, const Value& value, const JsonStyle& style, int level = 0);  // Python's json.dumps
 std::string float_repr(double value);
@@ -166,7 +177,8 @@ std::string float_repr(double value);
 // Errors of a running template; the interpreter adds the line.
 [[noreturn]] void template_error(const std::string& message);
 
-// Code points of a string and slices by code point.
 size_t code_points(std::string_view text);
+// Position of needle at or after `from`, npos when absent; linear in the text for any needle.
+size_t find_text(std::string_view text, std::string_view needle, size_t from = 0);
 
 }  // namespace hone::text
