@@ -2,6 +2,7 @@
 #include "models/model.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "formats/gguf.h"
@@ -55,6 +56,25 @@ std::vector<TensorInfo> check_tensors(const tensor::Checkpoint& checkpoint, std:
   return present;
 }
 
+// Tensors that change nothing: buffers of old exporters, and the copy of a tied head.
+bool is_redundant(const std::string& name, const ModelConfig& config) {
+  auto ends = [&](std::string_view tail) { return name.size() >= tail.size() && name.ends_with(tail); };
+  return ends("rotary_emb.inv_freq") || ends("attn_rot_embd.weight") || (config.tied_head && name == "lm_head.weight");
+}
+
+// A tensor that no rule of the family reads would silently be left out of the computation.
+void refuse_unknown_tensors(const Model& model) {
+  std::unordered_set<std::string> known;
+  for (const TensorInfo& info : model.tensor_infos) known.insert(model.source_name(info));
+  std::vector<std::string> unknown;
+  for (const tensor::NamedTensor& tensor : model.checkpoint->tensors())
+    if (!known.count(tensor.name) && !is_redundant(tensor.name, model.config))
+      unknown.push_back(fmt::format("'{}'", tensor.name));
+  if (!unknown.empty())
+    fail(ErrorKind::kUnsupported, "[models] {}: tensors that family '{}' does not know: {}",
+         model.checkpoint->source_name(), model.family->id(), listed(unknown));
+}
+
 }  // namespace
 
 const std::string& Model::source_name(const TensorInfo& info) const { return own_name(*checkpoint, info); }
@@ -93,6 +113,7 @@ Model open_model(const std::filesystem::path& path) {
   model.family = &find_family(*model.checkpoint);
   model.config = model.family->read_config(*model.checkpoint);
   model.tensor_infos = check_tensors(*model.checkpoint, model.family->tensors(model.config, *model.checkpoint));
+  refuse_unknown_tensors(model);
   return model;
 }
 

@@ -52,6 +52,20 @@ TEST(OpenModel, NamesEveryMissingTensorAndWrongShapeAtOnce) {
   EXPECT_NE(error.find("'lm_head.weight' is [32, 40], must be [40, 32]"), std::string::npos) << error;
 }
 
+TEST(OpenModel, RefusesTensorsThatNothingReads) {
+  Folder folder;
+  auto checkpoint = make_hf(small_config());
+  auto list = outputs_of(*checkpoint);
+  auto fill = [](std::span<std::byte> dst) { std::fill(dst.begin(), dst.end(), std::byte{0}); };
+  list.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", tensor::FormatId::kF32, {4}, fill});
+  formats::write_hf_directory(folder.path / "m", checkpoint->texts, list);
+  EXPECT_EQ(open_error(folder.path / "m"), "no error");
+  list.push_back({"model.layers.1.self_attn.q_proj.bias", tensor::FormatId::kF32, {32}, fill});
+  formats::write_hf_directory(folder.path / "n", checkpoint->texts, list);
+  EXPECT_NE(open_error(folder.path / "n").find("does not know: 'model.layers.1.self_attn.q_proj.bias'"), std::string::npos)
+      << open_error(folder.path / "n");
+}
+
 TEST(OpenModel, SaysWhatIsNotThere) {
   Folder folder;
   EXPECT_NE(open_error(folder.path / "none.gguf").find("no such file"), std::string::npos);
