@@ -218,7 +218,7 @@ TEST_F(Engine, DivergenceFromItselfIsZero) {
   EXPECT_EQ(r.same_top1.value, 1);
   EXPECT_EQ(r.perplexity.value, r.reference_perplexity.value);
   EXPECT_GT(r.perplexity.value, 1);
-  EXPECT_LT(r.perplexity.value, 1.5);  // its own greedy text
+  EXPECT_LT(r.perplexity.value, 2);  // its own greedy text
 }
 
 TEST_F(Engine, StoredReferenceGivesTheSameDivergence) {

@@ -68,7 +68,9 @@ GenerateResult Chat::send(const std::string& user_text, const GenerateOptions& o
     // At least one token is fed: its logits begin the answer.
     const auto reused = std::min<int64_t>(common, std::max<int64_t>(0, static_cast<int64_t>(ids.size()) - 1));
     model_.truncate(reused);
-    GenerateResult result = generate(model_, tokenizer_, std::span(ids).subspan(static_cast<size_t>(reused)), options, on_text);
+    GenerateOptions turn = options;
+    turn.own_text = template_ != nullptr;
+    GenerateResult result = generate(model_, tokenizer_, std::span(ids).subspan(static_cast<size_t>(reused)), turn, on_text);
     messages_.push_back(message("assistant", result.text));
     return result;
   } catch (...) {

@@ -28,8 +28,8 @@ void check_prompt(const CausalModel& model, std::span<const TokenId> prompt) {
 // Text of an answer under way: tokens in, certain text out to the result and the listener.
 class Answer {
  public:
-  Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options, const std::function<bool(std::string_view)>& on_text)
-      : decoder_(tokenizer), stop_(options.stop), on_text_(on_text) {}
+  Answer(const text::Tokenizer& tokenizer, bool continues, const GenerateOptions& options, const std::function<bool(std::string_view)>& on_text)
+      : decoder_(tokenizer, true, continues), stop_(options.stop), on_text_(on_text) {}
 
   void push(TokenId id) { emit(stop_.push(decoder_.push(id))); }
   void finish() {
@@ -76,6 +76,12 @@ StopReason decode_loop(CausalModel& model, const text::Tokenizer& tokenizer, std
   }
 }
 
+// Whether text stands before the answer: a start token alone is none.
+bool follows_text(const CausalModel& model, const text::Tokenizer& tokenizer, std::span<const TokenId> prompt) {
+  const auto is_text = [&](TokenId id) { return !tokenizer.is_special(id); };
+  return std::any_of(prompt.begin(), prompt.end(), is_text) || std::any_of(model.tokens().begin(), model.tokens().end(), is_text);
+}
+
 }  // namespace
 
 const char* stop_reason_name(StopReason reason) {
@@ -93,7 +99,7 @@ GenerateResult generate(CausalModel& model, const text::Tokenizer& tokenizer, st
                         const std::function<bool(std::string_view)>& on_text) {
   validate(options.sampling);
   check_prompt(model, prompt);
-  Answer answer(tokenizer, options, on_text);
+  Answer answer(tokenizer, !options.own_text && follows_text(model, tokenizer, prompt), options, on_text);
   GenerateResult result;
   result.prompt_tokens = static_cast<int64_t>(prompt.size());
   const auto start = std::chrono::steady_clock::now();

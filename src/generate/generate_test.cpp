@@ -220,7 +220,7 @@ TEST(Generate, RefusesPromptsThatAreEmptyOrTooLong) {
 }
 
 constexpr const char* kTemplate =
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}\n{% endif %}{% endfor %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}|{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}";
 
 TEST(Chat, FeedsOnlyWhatIsNew) {
@@ -232,7 +232,7 @@ TEST(Chat, FeedsOnlyWhatIsNew) {
   const size_t before = model.fed.size();
   EXPECT_EQ(chat.send("two", {}).text, "yes");
   // The cache holds the first prompt and the answer; the rest of the new rendering follows.
-  EXPECT_EQ(tokenizer.decode(model.fed[before], true), "\n<user>two<assistant>");
+  EXPECT_EQ(tokenizer.decode(model.fed[before], true), "|<user>two<assistant>");
   EXPECT_EQ(chat.messages().size(), 4u);
   EXPECT_EQ(chat.messages()[3].at("content"), "yes");
   chat.clear();

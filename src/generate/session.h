@@ -80,6 +80,8 @@ struct GenerateOptions {
   int64_t max_tokens = -1;                 // -1: until the end of turn or the context is full
   std::vector<std::string> stop;           // text that ends the answer; not part of it
   bool ignore_end = false;
+  bool own_text = false;                   // the answer is a text of its own (a turn of a chat), not the rest of one: the
+                                           // first space that SentencePiece gives every text is dropped
 };
 
 struct GenerateResult {
