@@ -196,6 +196,7 @@ std::string printable(std::string_view text) {
 }
 
 void install_signal_handlers() {
+  ::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of write(), like a full disk
   struct sigaction action {};
   action.sa_handler = on_interrupt;
   ::sigemptyset(&action.sa_mask);  // no SA_RESTART: a blocked read returns so that it can look

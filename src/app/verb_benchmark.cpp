@@ -1,4 +1,5 @@
-// hone bench: speed, memory and the share of the machine's read bandwidth that decode reaches.
+// hone bench: speed, memory and the share of the machine's read bandwidth that decode reaches. (Not verb_bench.cpp: the
+// build takes *_bench.cpp for benchmark programs.)
 #include <CLI/CLI.hpp>
 
 #include "app/console.h"
