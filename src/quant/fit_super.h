@@ -172,13 +172,11 @@ struct SuperAffineFit {
       if (scale[j] > top_scale) top_scale = scale[j];
       if (floor[j] > top_floor) top_floor = floor[j];
     }
+    for (int batch = 0; batch < 2; ++batch) descend(best_supers(sign, top_scale, top_floor, batch, batch));
+    // Where only the rounding of the super scales is left to gain, all pairs of whole numbers are tried.
     const float power = total_power();
-    for (int batch = 0; batch < 6; ++batch) {
-      // Two batches are enough, except where rounding of the super scales is all that is left to gain.
-      if (batch >= 2 && !(error > 0 && error < kLatticeShare * power)) break;
-      const Supers start = best_supers(sign, top_scale, top_floor, batch);
-      descend(start.scale, start.min);
-    }
+    for (int pair = 0; pair < 16 && error > 0 && error < kLatticeShare * power; ++pair)
+      descend(best_supers(sign, top_scale, top_floor, pair / 4, pair % 4));
   }
 
   float total_power() const {
@@ -205,12 +203,12 @@ struct SuperAffineFit {
 
   // Tries four d and four dmin, which place the largest sub-scale and the largest offset on whole numbers
   // from kTop downwards, further down with each batch.
-  Supers best_supers(float sign, float top_scale, float top_floor, int batch) const {
+  Supers best_supers(float sign, float top_scale, float top_floor, int scale_batch, int min_batch) const {
     constexpr int kInward = kTop > 32 ? 2 : 1;
     float ds[kLanes], ms[kLanes];
     for (int k = 0; k < kLanes; ++k) {
-      ds[k] = top_scale / whole_target(kInward * (4 * batch + k / 4));
-      ms[k] = sign * top_floor / whole_target(kInward * (4 * batch + k % 4));
+      ds[k] = top_scale / whole_target(kInward * (4 * scale_batch + k / 4));
+      ms[k] = sign * top_floor / whole_target(kInward * (4 * min_batch + k % 4));
     }
     const Lanes super = rounding(load(ds)), super_min = rounding(load(ms));
     const Lanes inverse = inverse_or_zero(super), inverse_min = inverse_or_zero(super_min);
@@ -259,7 +257,8 @@ struct SuperAffineFit {
     return total;
   }
 
-  void descend(float super, float super_min) {
+  void descend(Supers start) {
+    float super = start.scale, super_min = start.min;
     float s[kMaxSubs], m[kMaxSubs];
     static constexpr float kMoves[4] = {-1, 0, 1, 2};
     for (int round = 0; round < 4; ++round) {

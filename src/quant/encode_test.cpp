@@ -1,0 +1,279 @@
+// The encoders against llama.cpp's quantizer (recorded errors on matrices that both sides generate,
+// tests/tools/make_quant_fixtures.py), against an exhaustive search, and against themselves: every
+// instruction set and thread count must give the same bytes.
+#include "quant/encode.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/half.h"
+#include "base/json.h"
+#include "quant/encoders.h"
+
+namespace hone::quant {
+namespace {
+
+using tensor::FormatId;
+using Floats = std::vector<float>;
+
+constexpr size_t kRows = 6, kCols = 512, kCount = kRows * kCols;
+
+// The generators below repeat make_quant_fixtures.py operation by operation.
+uint32_t hashed(uint64_t seed, size_t i) {
+  uint32_t h = static_cast<uint32_t>(i + seed * 0x9E3779B9u);
+  h = (h ^ (h >> 16)) * 0x85EBCA6Bu;
+  h = (h ^ (h >> 13)) * 0xC2B2AE35u;
+  return h ^ (h >> 16);
+}
+float uniform(uint64_t seed, size_t i) { return static_cast<float>(hashed(seed, i) >> 8) * 0x1p-24f; }
+float bell(uint64_t seed, size_t i) {
+  int64_t total = 0;
+  for (uint64_t k = 0; k < 8; ++k) total += hashed(seed + 1000 * k, i) >> 16;
+  return static_cast<float>(total - 8 * 32768 + 4) * 0x1p-16f * 1.2247449f;
+}
+
+template <typename F>
+Floats generate(size_t count, F one) {
+  Floats x(count);
+  for (size_t i = 0; i < count; ++i) x[i] = one(i);
+  return x;
+}
+
+const std::map<std::string, Floats>& matrices() {
+  static const std::map<std::string, Floats> all = [] {
+    const auto make = [](auto one) { return generate(kCount, one); };
+    const auto scaled_bell = [&](float factor) { return make([factor](size_t i) { return bell(1, i) * factor; }); };
+    return std::map<std::string, Floats>{
+        {"bell", scaled_bell(1)},
+        {"uniform", make([](size_t i) { return uniform(2, i) + uniform(2, i) - 1.0f; })},
+        {"positive", make([](size_t i) { return uniform(2, i) + 1.0f; })},
+        {"negative", make([](size_t i) { return -1.0f - uniform(2, i); })},
+        {"heavy tail", make([](size_t i) { return bell(1, i) / (uniform(2, i) + 0.0078125f); })},
+        {"outlier column", make([](size_t i) { return i % kCols == 37 ? bell(1, i) * 60 : bell(1, i); })},
+        {"varied blocks", make([](size_t i) { return bell(1, i) * static_cast<float>(1u << (hashed(3, i / 32) % 8)); })},
+        {"constant", Floats(kCount, 0.7311f)},
+        {"negative constant", Floats(kCount, -3.21f)},
+        {"zeros", Floats(kCount, 0.0f)},
+        {"negative zeros", Floats(kCount, -0.0f)},
+        {"tiny", scaled_bell(1e-6f)},
+        {"vanishing", scaled_bell(1e-30f)},
+        {"large", scaled_bell(1e4f)},
+        {"huge", scaled_bell(1e6f)},
+        {"enormous", scaled_bell(1e30f)},
+        {"ternary", make([](size_t i) { return (static_cast<float>(hashed(4, i) % 3) - 1) * 0.05f; })},
+        {"lattice", make([](size_t i) { return (static_cast<float>(hashed(5, i) % 16) - 8) * 0.01f; })},
+        {"sparse", make([](size_t i) { return hashed(6, i) % 16 == 0 ? bell(1, i) : 0.0f; })},
+    };
+  }();
+  return all;
+}
+
+const std::map<std::string, Floats>& importances() {
+  static const std::map<std::string, Floats> all{
+      {"plain", {}},
+      {"uniform", generate(kCols, [](size_t i) { return uniform(7, i) + 0.125f; })},
+      {"heavy", generate(kCols, [](size_t i) { return std::ldexp(uniform(9, i) + 0.5f, static_cast<int>(hashed(8, i) % 11) - 5); })},
+  };
+  return all;
+}
+
+std::string fnv1a(const Floats& values) {
+  uint64_t h = 0xCBF29CE484222325u;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(values.data());
+  for (size_t i = 0; i < values.size() * sizeof(float); ++i) h = (h ^ bytes[i]) * 0x100000001B3u;
+  return values.empty() ? "" : fmt::format("{:016x}", h);
+}
+
+std::vector<std::byte> encode(FormatId format, const Floats& x, size_t cols, const Floats& importance, ThreadPool* pool = nullptr) {
+  std::vector<std::byte> out(x.size() / cols * tensor::format_bytes(format, cols));
+  encode_rows(format, x.data(), x.size() / cols, cols, importance, out.data(), pool);
+  return out;
+}
+
+const FormatId kBlockFormats[] = {FormatId::kQ8_0, FormatId::kQ4_0, FormatId::kQ4_1, FormatId::kQ5_0, FormatId::kQ5_1,
+                                  FormatId::kQ2_K, FormatId::kQ3_K, FormatId::kQ4_K, FormatId::kQ5_K, FormatId::kQ6_K,
+                                  FormatId::kQ8_K, FormatId::kIQ4_NL, FormatId::kIQ4_XS, FormatId::kMXFP4, FormatId::kQ2_0};
+
+TEST(Encode, NeverWorseThanLlamaCpp) {
+  const Json fixture = parse_json(read_text_file(HONE_SOURCE_DIR "/tests/data/quant/llama_cpp_errors.json"), "fixture");
+  size_t compared = 0;
+  for (const Json& c : fixture.at("cases")) {
+    const std::string matrix = c.at("matrix"), weighting = c.at("importance");
+    const Floats &x = matrices().at(matrix), &w = importances().at(weighting);
+    ASSERT_EQ(fnv1a(x), c.at("x")) << matrix << ": the generators of the two sides differ";
+    ASSERT_EQ(fnv1a(w), c.at("w")) << weighting;
+    for (const auto& [name, recorded] : c.at("errors").items()) {
+      const FormatId format = tensor::find_format(name)->id;
+      const auto encoded = encode(format, x, kCols, w);
+      const double error = weighted_error(format, x.data(), encoded.data(), kRows, kCols, w, nullptr);
+      EXPECT_TRUE(std::isfinite(error)) << name << " " << matrix;
+      // null: llama.cpp's own result is not finite.
+      const double limit = recorded.is_null() ? std::numeric_limits<double>::max() : recorded.get<double>() * (1 + 1e-9);
+      EXPECT_LE(error, limit) << name << " " << matrix << " " << weighting;
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, matrices().size() * (3 * std::size(kBlockFormats) - 2));  // Q8_K plain only
+}
+
+TEST(Encode, SameBytesOnEveryInstructionSet) {
+  for (const FormatId format : kBlockFormats)
+    for (const auto& [name, x] : matrices())
+      for (const auto& [weighting, importance] : importances()) {
+        const Floats w = importance.empty() ? Floats(kCols, 1.0f) : importance;
+        std::vector<std::byte> first;
+        for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+          if (!isa_supported(isa)) continue;
+          std::vector<std::byte> out(kRows * tensor::format_bytes(format, kCols));
+          for (size_t r = 0; r < kRows; ++r)
+            find_encoder(format, isa)(x.data() + r * kCols, w.data(), kCols, out.data() + r * out.size() / kRows);
+          if (first.empty()) first = out;
+          ASSERT_TRUE(out == first) << tensor::format(format).name << " " << name << " " << weighting << " " << isa_name(isa);
+        }
+      }
+}
+
+TEST(Encode, SameBytesForAnyThreadCount) {
+  const Floats x = generate(700 * 256, [](size_t i) { return bell(11, i); });
+  ThreadPool three(3);
+  for (const FormatId format : {FormatId::kQ4_0, FormatId::kQ5_1, FormatId::kQ4_K}) {
+    const auto one = encode(format, x, 256, {});
+    EXPECT_EQ(encode(format, x, 256, {}, &three), one);
+    EXPECT_EQ(weighted_error(format, x.data(), one.data(), 700, 256, {}, nullptr),
+              weighted_error(format, x.data(), one.data(), 700, 256, {}, &three));
+  }
+}
+
+// Every F16 scale, positive and negative, with the nearest codes: nothing can be better.
+double least_error(const float* x, const float* w, size_t n, int low, int high) {
+  double best = std::numeric_limits<double>::infinity();
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const double d = f16_to_f32(static_cast<uint16_t>(bits));
+    if (!std::isfinite(d) || std::abs(d) < 0.01 || std::abs(d) > 4) continue;
+    double error = 0;
+    for (size_t i = 0; i < n && error < best; ++i) {
+      const double q = std::nearbyint(std::min<double>(std::max<double>(x[i] / d, low), high));
+      error += w[i] * (x[i] - d * q) * (x[i] - d * q);
+    }
+    best = std::min(best, error);
+  }
+  return best;
+}
+
+TEST(Encode, CloseToTheExhaustiveOptimum) {
+  struct Case {
+    FormatId format;
+    int low, high;
+  };
+  for (const Case& c : {Case{FormatId::kQ4_0, -8, 7}, Case{FormatId::kQ5_0, -16, 15}, Case{FormatId::kQ2_0, -1, 2}}) {
+    const size_t block = tensor::format(c.format).block;
+    for (const char* weighting : {"uniform", "heavy"}) {
+      const Floats& x = matrices().at("bell");
+      const Floats& w = importances().at(weighting);
+      double found = 0, best = 0;
+      for (size_t b = 0; b < 6; ++b) {
+        const Floats part(x.begin() + static_cast<long>(b * block), x.begin() + static_cast<long>((b + 1) * block));
+        const Floats part_w(w.begin() + static_cast<long>(b * block), w.begin() + static_cast<long>((b + 1) * block));
+        const auto encoded = encode(c.format, part, block, part_w);
+        const double error = weighted_error(c.format, part.data(), encoded.data(), 1, block, part_w, nullptr);
+        const double least = least_error(part.data(), part_w.data(), block, c.low, c.high);
+        EXPECT_GE(error, least * (1 - 1e-6));
+        found += error;
+        best += least;
+      }
+      EXPECT_LE(found, best * 1.01) << tensor::format(c.format).name << " " << weighting;
+    }
+  }
+}
+
+TEST(Encode, LatticesComeBackExactly) {
+  // Blocks made by decoding: scales that are exact in F16 and every code in use.
+  for (const FormatId format : {FormatId::kQ8_0, FormatId::kQ4_0, FormatId::kQ4_1, FormatId::kQ5_0, FormatId::kQ5_1,
+                                FormatId::kIQ4_NL, FormatId::kMXFP4, FormatId::kQ2_0}) {
+    const Floats& x = matrices().at("bell");
+    const auto once = encode(format, x, kCols, {});
+    Floats decoded(kCount);
+    tensor::format(format).decode(once.data(), decoded.data(), kCount);
+    const auto twice = encode(format, decoded, kCols, {});
+    EXPECT_LE(weighted_error(format, decoded.data(), twice.data(), kRows, kCols, {}, nullptr), 1e-9)
+        << tensor::format(format).name;
+  }
+}
+
+TEST(Encode, PlainFormatsRoundToTheNearestFiniteValue) {
+  const Floats x{1.0f, -0.0f, 1.0009765625f, 3.14159265f, 7e4f, -3.4e38f, 1e-9f, 65519.0f};
+  Floats decoded(x.size());
+  const auto decode = [&](FormatId format) {
+    const auto encoded = encode(format, x, x.size(), {});
+    tensor::format(format).decode(encoded.data(), decoded.data(), x.size());
+    return decoded;
+  };
+  EXPECT_EQ(decode(FormatId::kF32), x);
+  EXPECT_EQ(decode(FormatId::kF16), (Floats{1.0f, -0.0f, 1.0009765625f, 3.140625f, 65504.0f, -65504.0f, 0.0f, 65504.0f}));
+  EXPECT_TRUE(std::signbit(decode(FormatId::kF16)[1]));
+  for (float v : decode(FormatId::kBF16)) EXPECT_TRUE(std::isfinite(v));
+  EXPECT_EQ(decoded[3], 3.140625f);
+}
+
+TEST(Encode, ZeroImportanceStillGivesUsableCodes) {
+  const Floats& x = matrices().at("bell");
+  for (const FormatId format : kBlockFormats) {
+    const auto encoded = encode(format, x, kCols, Floats(kCols, 0.0f));
+    const auto plain = encode(format, x, kCols, {});
+    EXPECT_EQ(weighted_error(format, x.data(), encoded.data(), kRows, kCols, {}, nullptr),
+              weighted_error(format, x.data(), plain.data(), kRows, kCols, {}, nullptr))
+        << tensor::format(format).name;
+  }
+}
+
+TEST(Encode, WeightedErrorIsTheSumOfSquares) {
+  const Floats& x = matrices().at("heavy tail");
+  const Floats& w = importances().at("heavy");
+  const auto encoded = encode(FormatId::kQ4_1, x, kCols, w);
+  Floats decoded(kCount);
+  tensor::format(FormatId::kQ4_1).decode(encoded.data(), decoded.data(), kCount);
+  long double sum = 0;
+  for (size_t i = 0; i < kCount; ++i) {
+    const long double r = static_cast<long double>(x[i]) - decoded[i];
+    sum += r * r * w[i % kCols];
+  }
+  EXPECT_NEAR(weighted_error(FormatId::kQ4_1, x.data(), encoded.data(), kRows, kCols, w, nullptr), static_cast<double>(sum),
+              1e-12 * static_cast<double>(sum));
+}
+
+TEST(Encode, RefusesWhatCannotBeEncoded) {
+  const auto kind = [](FormatId format, Floats x, const Floats& w) {
+    std::vector<std::byte> out(4096);
+    try {
+      encode_rows(format, x.data(), 1, x.size(), w, out.data(), nullptr);
+    } catch (const Error& e) {
+      return fmt::format("{}: {}", static_cast<int>(e.kind()), e.what());
+    }
+    return std::string("accepted");
+  };
+  const std::string bad = fmt::format("{}: ", static_cast<int>(ErrorKind::kBadInput));
+  Floats x(64, 1.0f);
+  EXPECT_EQ(kind(FormatId::kQ4_0, x, {}), "accepted");
+  EXPECT_EQ(kind(FormatId::kQ4_0, Floats(48, 1.0f), {}).substr(0, 3), bad);
+  EXPECT_EQ(kind(FormatId::kQ4_0, x, Floats(63, 1.0f)).substr(0, 3), bad);
+  EXPECT_EQ(kind(FormatId::kQ4_0, x, Floats(64, -1.0f)).substr(0, 3), bad);
+  for (float value : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    x[17] = value;
+    EXPECT_EQ(kind(FormatId::kQ4_0, x, {}).substr(0, 3), bad) << value;
+    EXPECT_EQ(kind(FormatId::kF16, x, {}).substr(0, 3), bad) << value;
+  }
+  EXPECT_FALSE(can_encode(FormatId::kI64));
+  EXPECT_THROW(encode(FormatId::kI64, Floats(64, 1.0f), 64, {}), Error);
+  for (const FormatId format : kBlockFormats) EXPECT_TRUE(can_encode(format));
+}
+
+}  // namespace
+}  // namespace hone::quant
