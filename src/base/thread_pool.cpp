@@ -1,6 +1,7 @@
-// Each parallel region publishes one job under a new generation number. Workers and the caller take
-// chunks from an atomic counter; the caller then waits until every worker that entered has left.
-// A wait spins for a bounded number of pauses and then parks in the kernel (std::atomic::wait).
+// Each parallel region opens one job. Workers that are awake enter it; they and the caller take chunks from
+// an atomic counter. When no chunk is left the caller closes the job and waits only for workers that are
+// inside: one that the system has not scheduled costs nothing, so that on a crowded machine the caller
+// proceeds alone. A wait spins for a bounded number of pauses and then parks in the kernel.
 #include "base/thread_pool.h"
 
 #include <algorithm>
@@ -47,11 +48,15 @@ void wait_until_changed(std::atomic<T>& value, T old) {
 struct ThreadPool::State {
   using Body = FunctionRef<void(size_t, size_t, int)>;
 
+  // The job: generation in the high half, then whether it is open, then how many workers are inside. The
+  // plain fields below change only while it is closed and empty.
+  static constexpr uint64_t kOpen = uint64_t{1} << 31, kInside = kOpen - 1;
+  std::atomic<uint64_t> job{0};
   const Body* body = nullptr;
   size_t count = 0, grain = 1;
-  std::atomic<size_t> next{0};
-  std::atomic<uint32_t> generation{0};
-  std::atomic<uint32_t> running{0};  // workers that have not yet finished this generation
+  alignas(64) std::atomic<size_t> next{0};
+  alignas(64) std::atomic<uint32_t> generation{0};  // what idle workers wait on
+  std::atomic<uint32_t> left{0};                    // counts departures; what the caller waits on
   std::atomic<bool> stop{false};
   std::mutex error_mutex;
   std::exception_ptr error;
@@ -71,14 +76,39 @@ struct ThreadPool::State {
     }
   }
 
+  bool enter() {
+    uint64_t seen = job.load(std::memory_order_relaxed);
+    while (seen & kOpen)
+      if (job.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    return false;
+  }
+
   void worker_loop(int worker) {
     uint32_t seen = 0;
     for (;;) {
       wait_until_changed(generation, seen);
       seen = generation.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_relaxed)) return;
+      if (!enter()) continue;
       take_chunks(worker);
-      if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
+      const uint64_t before = job.fetch_sub(1, std::memory_order_release);
+      if (!(before & kOpen)) {  // the caller may be waiting
+        left.fetch_add(1, std::memory_order_release);
+        left.notify_one();
+      }
+    }
+  }
+
+  void close() {
+    job.fetch_and(~kOpen, std::memory_order_relaxed);
+    for (;;) {
+      const uint32_t departures = left.load(std::memory_order_acquire);
+      if ((job.load(std::memory_order_acquire) & kInside) == 0) return;
+      for (int i = 0; i < kSpins; ++i) {
+        if ((job.load(std::memory_order_acquire) & kInside) == 0) return;
+        pause_cpu();
+      }
+      left.wait(departures, std::memory_order_acquire);
     }
   }
 };
@@ -109,11 +139,11 @@ void ThreadPool::for_range(size_t count, size_t grain, FunctionRef<void(size_t, 
   s.count = count;
   s.grain = grain;
   s.next.store(0, std::memory_order_relaxed);
-  s.running.store(static_cast<uint32_t>(s.threads.size()), std::memory_order_relaxed);
+  s.job.fetch_add((uint64_t{1} << 32) + State::kOpen, std::memory_order_release);
   s.generation.fetch_add(1, std::memory_order_release);
   s.generation.notify_all();
   s.take_chunks(0);
-  for (uint32_t left; (left = s.running.load(std::memory_order_acquire)) != 0;) wait_until_changed(s.running, left);
+  s.close();
   if (s.error) {
     std::exception_ptr error = std::exchange(s.error, nullptr);
     std::rethrow_exception(error);

@@ -78,11 +78,21 @@ HONE_INLINE float load_half(const uint8_t* p) {
   std::memcpy(&h, p, 2);
   return _cvtsh_ss(h);
 }
+struct TwoF32 {
+  F32 first, second;
+};
+HONE_INLINE TwoF32 set1_halves(const uint8_t* p) {
+  float both[4];
+  _mm_storeu_ps(both, _mm_cvtph_ps(_mm_loadu_si32(p)));
+  asm("" : "+m"(both));  // a broadcasting load spares the shuffle port
+  return {set1(both[0]), set1(both[1])};
+}
 HONE_INLINE F32 set1_half(const uint8_t* p) {
-  int16_t h;
+  uint16_t h;
   std::memcpy(&h, p, 2);
-  const __m256 v = _mm256_cvtph_ps(_mm_set1_epi16(h));
-  return {v, v};
+  float one = _cvtsh_ss(h);
+  asm("" : "+m"(one));
+  return set1(one);
 }
 HONE_INLINE F32 load_f16(const uint8_t* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),

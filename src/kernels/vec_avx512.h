@@ -54,10 +54,23 @@ HONE_INLINE float load_half(const uint8_t* p) {
   std::memcpy(&h, p, 2);
   return _cvtsh_ss(h);
 }
+// One or two adjacent halves in all lanes. They go through memory: a broadcasting load needs no shuffle
+// port, and those are what unpacking is short of.
+struct TwoF32 {
+  F32 first, second;
+};
+HONE_INLINE TwoF32 set1_halves(const uint8_t* p) {
+  float both[4];
+  _mm_storeu_ps(both, _mm_cvtph_ps(_mm_loadu_si32(p)));
+  asm("" : "+m"(both));
+  return {_mm512_set1_ps(both[0]), _mm512_set1_ps(both[1])};
+}
 HONE_INLINE F32 set1_half(const uint8_t* p) {
-  int16_t h;
+  uint16_t h;
   std::memcpy(&h, p, 2);
-  return _mm512_cvtph_ps(_mm256_set1_epi16(h));
+  float one = _cvtsh_ss(h);
+  asm("" : "+m"(one));
+  return _mm512_set1_ps(one);
 }
 HONE_INLINE F32 load_f16(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
@@ -104,7 +117,7 @@ HONE_INLINE NibbleMap nibble_map(const int8_t*, const float* floats, F32 scale) 
   return {_mm512_mul_ps(_mm512_loadu_ps(floats), scale)};
 }
 HONE_INLINE NibbleMap nibble_map(const int8_t*, const float* floats, F32 scale, F32 offset) {
-  return {_mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(floats), scale), offset)};
+  return {_mm512_fmadd_ps(_mm512_loadu_ps(floats), scale, offset)};  // exact product: rounds like mul and add
 }
 // A permute reads the low four bits of each lane, so codes need no mask.
 HONE_INLINE F32 map_low(const NibbleMap& m, Bytes b) {

@@ -102,6 +102,10 @@ HONE_INLINE float load_half(const uint8_t* p) {
   return half_value(h);
 }
 HONE_INLINE F32 set1_half(const uint8_t* p) { return set1(load_half(p)); }
+struct TwoF32 {
+  F32 first, second;
+};
+HONE_INLINE TwoF32 set1_halves(const uint8_t* p) { return {set1_half(p), set1_half(p + 2)}; }
 HONE_INLINE F32 load_f16(const uint8_t* p) { return each([=](int i) { return load_half(p + 2 * i); }); }
 HONE_INLINE F32 load_bf16(const uint8_t* p) {
   return each([=](int i) {
