@@ -92,8 +92,7 @@ int run_cli(int argc, const char* const* argv) {
     try {
       tree->root->parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
-      const auto used = tree->root->get_subcommands();
-      Console(false, true).print((used.empty() ? *tree->root : *used.front()).help());
+      Console(false, true).print(tree->root->help());  // of the verb, when one was named
       return 0;
     } catch (const CLI::CallForVersion&) {
       Console(false, true).print(std::string("hone ") + kVersion + "\n");

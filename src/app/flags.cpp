@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "app/validators.h"
 #include "backends/cpu/cpu_device.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -11,7 +12,7 @@ namespace hone::app {
 using tensor::FormatId;
 
 void DeviceFlags::add(CLI::App& command) {
-  command.add_option("-t,--threads", threads, "Threads; one per usable core unless given")->check(CLI::Range(1, 1024))->type_name("N");
+  command.add_option("-t,--threads", threads, "Threads; one per usable core unless given")->check(between(1, 1024))->type_name("N");
 }
 
 std::unique_ptr<exec::Device> DeviceFlags::make() const {

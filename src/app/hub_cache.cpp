@@ -145,7 +145,7 @@ std::optional<fs::path> model_in_snapshot(const fs::path& snapshot, const std::s
   if (has_complete_safetensors(snapshot)) return snapshot;
   std::vector<std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(snapshot))
-    if (fs::exists(entry.path(), none)) files.push_back(fs::relative(entry.path(), snapshot).string());
+    if (fs::exists(entry.path(), none)) files.push_back(entry.path().lexically_relative(snapshot).string());
   const auto models = group_gguf_files(files);
   if (models.empty()) return {};
   if (models.size() > 1) {

@@ -88,6 +88,11 @@ TEST(Cache, WhatOfASnapshotIsAModel) {
   write(g / "q/x-00002-of-00002.gguf");
   write(g / "q/x-00001-of-00002.gguf");
   EXPECT_EQ(model_in_snapshot(g, "o/n"), g / "q/x-00001-of-00002.gguf");
+  const fs::path linked = folder.path / "linked";  // as snapshots are: links into blobs/
+  write(folder.path / "blobs/0123");
+  fs::create_directories(linked);
+  fs::create_symlink("../blobs/0123", linked / "z.gguf");
+  EXPECT_EQ(model_in_snapshot(linked, "o/n"), linked / "z.gguf");
   write(g / "y.gguf");
   EXPECT_THROW(model_in_snapshot(g, "o/n"), Error);
 }

@@ -6,6 +6,7 @@
 #include "app/flags.h"
 #include "app/model_argument.h"
 #include "app/units.h"
+#include "app/validators.h"
 #include "app/verbs.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -19,12 +20,12 @@ class BenchVerb : public Verb {
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to run")->required()->type_name("MODEL");
     const auto tokens = [&](const char* name, int64_t& value, const char* help, int64_t least) {
-      command.add_option(name, value, help)->capture_default_str()->check(CLI::Range(least, int64_t{1} << 24))->type_name("N");
+      command.add_option(name, value, help)->capture_default_str()->check(between(least, int64_t{1} << 24))->type_name("N");
     };
     tokens("-p,--prefill", options_.prefill_tokens, "Tokens of the prompt", 1);
     tokens("-n,--decode", options_.decode_tokens, "Tokens to generate one by one", 1);
     tokens("--depth", options_.depth, "Tokens already in the cache", 0);
-    command.add_option("-r,--repetitions", options_.repetitions, "How often; the median counts")->capture_default_str()->check(CLI::Range(1, 1000))->type_name("N");
+    command.add_option("-r,--repetitions", options_.repetitions, "How often; the median counts")->capture_default_str()->check(between(1, 1000))->type_name("N");
     cache_.add(command);
     device_.add(command);
   }

@@ -6,6 +6,7 @@
 #include "app/flags.h"
 #include "app/model_argument.h"
 #include "app/units.h"
+#include "app/validators.h"
 #include "app/verbs.h"
 #include "base/error.h"
 #include "evaluate/divergence.h"
@@ -19,12 +20,12 @@ class EvaluateVerb : public Verb {
     command.add_option("model", model_, "The model to measure")->required()->type_name("MODEL");
     command.add_option("--reference", reference_, "What it is compared with, usually the model it was made from")->type_name("MODEL");
     command.add_option("--text", text_, "The text to measure on")->required()->type_name("FILE");
-    command.add_option("--windows", options_.max_windows, "Windows to use; all unless given")->check(CLI::Range(int64_t{1}, int64_t{1} << 40))->type_name("N");
+    command.add_option("--windows", options_.max_windows, "Windows to use; all unless given")->check(between(int64_t{1}, int64_t{1} << 40))->type_name("N");
     command.add_option("--window", options_.window, "Tokens per window; the second half of each is scored")
-        ->capture_default_str()->check(CLI::Range(4, 1 << 20))->type_name("N");
-    command.add_option("--max-kld", max_kld_, "Goal: mean KL divergence at most this")->check(CLI::NonNegativeNumber)->type_name("NATS")->group("Goals");
-    command.add_option("--min-top1", min_top1_, "Goal: share of equal most likely tokens at least this (0 to 1)")->check(CLI::Range(0.0, 1.0))->type_name("SHARE")->group("Goals");
-    command.add_option("--max-perplexity", max_perplexity_, "Goal: perplexity at most this")->check(CLI::PositiveNumber)->type_name("X")->group("Goals");
+        ->capture_default_str()->check(between(4, 1 << 20))->type_name("N");
+    command.add_option("--max-kld", max_kld_, "Goal: mean KL divergence at most this")->check(not_negative())->type_name("NATS")->group("Goals");
+    command.add_option("--min-top1", min_top1_, "Goal: share of equal most likely tokens at least this (0 to 1)")->check(between(0.0, 1.0))->type_name("SHARE")->group("Goals");
+    command.add_option("--max-perplexity", max_perplexity_, "Goal: perplexity at most this")->check(positive())->type_name("X")->group("Goals");
     device_.add(command);
   }
 

@@ -8,6 +8,7 @@
 #include "app/console.h"
 #include "app/model_argument.h"
 #include "app/units.h"
+#include "app/validators.h"
 #include "app/verbs.h"
 #include "base/error.h"
 #include "models/export.h"
@@ -65,7 +66,7 @@ class InspectVerb : public Verb {
  public:
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to look at")->required()->type_name("MODEL");
-    command.add_option("--context", context_, "Tokens to compute memory for; else the model's own context")->check(CLI::PositiveNumber)->type_name("N");
+    command.add_option("--context", context_, "Tokens to compute memory for; else the model's own context")->check(positive())->type_name("N");
     command.add_flag("--tensors", list_tensors_, "List every tensor");
     command.add_flag("--metadata", list_metadata_, "List every metadata key (GGUF) or the configuration");
   }

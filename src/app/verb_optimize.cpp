@@ -6,6 +6,7 @@
 #include "app/flags.h"
 #include "app/model_argument.h"
 #include "app/units.h"
+#include "app/validators.h"
 #include "app/verbs.h"
 #include "base/error.h"
 #include "optimize/optimize.h"
@@ -49,21 +50,21 @@ class OptimizeVerb : public Verb {
     command.add_option("model", model_, "The model to make smaller")->required()->type_name("MODEL");
     command.add_option("-o,--output", output_, "The file to write; reports go beside it")->required()->type_name("OUT.gguf");
     command.add_option("--max-size", max_size_, "Budget: bytes of the file (80MB, 75MiB)")->type_name("SIZE")->group("Budget");
-    command.add_option("--max-bpw", max_bpw_, "Budget: bits per weight")->check(CLI::PositiveNumber)->type_name("BITS")->group("Budget");
-    command.add_option("--max-kld", max_kld_, "Budget: mean KL divergence to the input, in nats")->check(CLI::PositiveNumber)->type_name("NATS")->group("Budget");
+    command.add_option("--max-bpw", max_bpw_, "Budget: bits per weight")->check(positive())->type_name("BITS")->group("Budget");
+    command.add_option("--max-kld", max_kld_, "Budget: mean KL divergence to the input, in nats")->check(positive())->type_name("NATS")->group("Budget");
     command.add_option("--recipe", recipe_, "Replay a recipe instead of searching")->type_name("FILE");
     command.add_option("--calibration", calibration_, "Text to calibrate on; without it the model writes its own")->type_name("FILE");
     command.add_option("--text", text_, "Text to measure on; else a held-out part of the calibration text")->type_name("FILE");
     command.add_option("--seed", options_.seed, "Seed of the calibration text that the model writes")->capture_default_str()->type_name("N");
     const auto tokens = [&](const char* name, int64_t& value, const char* help) {
-      command.add_option(name, value, help)->capture_default_str()->check(CLI::Range(int64_t{1}, int64_t{1} << 40))->type_name("N")->group("Effort");
+      command.add_option(name, value, help)->capture_default_str()->check(between(int64_t{1}, int64_t{1} << 40))->type_name("N")->group("Effort");
     };
     tokens("--calibration-tokens", options_.calibration_tokens, "Tokens of text to calibrate on");
     tokens("--trial-tokens", options_.trial_tokens, "Tokens on which each tensor is tried alone");
     tokens("--search-tokens", options_.search_tokens, "Tokens on which whole allocations are measured");
     tokens("--evaluation-tokens", options_.evaluation_tokens, "Held-out tokens for the final figures");
-    command.add_option("--swap-trials", options_.swap_trials, "Measured exchanges at the end")->capture_default_str()->check(CLI::Range(0, 100000))->type_name("N")->group("Effort");
-    command.add_flag("!--no-speed", options_.measure_speed, "Do not measure speed and memory")->group("Effort");
+    command.add_option("--swap-trials", options_.swap_trials, "Measured exchanges at the end")->capture_default_str()->check(between(0, 100000))->type_name("N")->group("Effort");
+    command.add_flag("--no-speed", no_speed_, "Do not measure speed and memory")->group("Effort");
     device_.add(command);
   }
 
@@ -77,6 +78,7 @@ class OptimizeVerb : public Verb {
     if (!calibration_.empty()) options_.calibration = calibration_;
     if (!text_.empty()) options_.evaluation = text_;
     options_.output = output_;
+    options_.measure_speed = !no_speed_;
     options_.command_line = this_command_line();
     const auto path = resolve_model(model_, console.progress());
     check_output(output_, path);
@@ -91,6 +93,7 @@ class OptimizeVerb : public Verb {
  private:
   std::string model_, output_, max_size_, recipe_, calibration_, text_;
   double max_bpw_ = 0, max_kld_ = 0;
+  bool no_speed_ = false;
   optimize::Options options_;
   DeviceFlags device_;
 };

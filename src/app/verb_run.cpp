@@ -10,6 +10,7 @@
 #include "app/model_argument.h"
 #include "app/run_graph.h"
 #include "app/text_input.h"
+#include "app/validators.h"
 #include "app/verbs.h"
 #include "base/error.h"
 #include "generate/chat.h"
@@ -26,11 +27,11 @@ class RunVerb : public Verb {
     prompt_option_ = command.add_option("prompt", prompt_, "Answer this and quit; without it stdin is read if it is a pipe, else a chat begins")->type_name("PROMPT");
     command.add_option("--system", system_, "System prompt")->type_name("TEXT");
     command.add_flag("--raw", raw_, "Continue the text as it is, without the chat template");
-    command.add_option("-n,--max-tokens", generate_.max_tokens, "Most tokens of an answer; unlimited unless given")->check(CLI::Range(int64_t{0}, int64_t{1} << 40))->type_name("N");
+    command.add_option("-n,--max-tokens", generate_.max_tokens, "Most tokens of an answer; unlimited unless given")->check(between(int64_t{0}, int64_t{1} << 40))->type_name("N");
     command.add_option("--stop", generate_.stop, "Text that ends the answer; may be repeated")->type_name("TEXT")->allow_extra_args(false);
     command.add_flag("--ignore-end", generate_.ignore_end, "Go on past the model's end of turn");
     command.add_option("-c,--context", session_.context, "Tokens the conversation can hold; the model's context, at most 4096, unless given")
-        ->check(CLI::PositiveNumber)->type_name("N");
+        ->check(positive())->type_name("N");
     command.add_flag("--stats", stats_, "Show the speed of each answer");
     cache_.add(command);
     device_.add(command);

@@ -4,6 +4,7 @@
 #include "app/console.h"
 #include "app/model_argument.h"
 #include "app/text_input.h"
+#include "app/validators.h"
 #include "app/verbs.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -23,7 +24,7 @@ class TemplateVerb : public Verb {
     command.add_option("--template", file_, "Use this template instead of the model's")->type_name("FILE");
     command.add_option("--messages", messages_, "Read the JSON from a file instead of stdin")->type_name("FILE");
     command.add_flag("--no-generation-prompt", no_prompt_, "Do not open the assistant's turn at the end");
-    command.add_option("--now", now_, "The time that strftime_now sees, in seconds since 1970 (UTC)")->check(CLI::NonNegativeNumber)->type_name("SECONDS");
+    command.add_option("--now", now_, "The time that strftime_now sees, in seconds since 1970 (UTC)")->check(not_negative())->type_name("SECONDS");
     command.footer("The JSON is an array of messages, or an object with \"messages\", \"tools\", \"documents\" and \"variables\".");
   }
 

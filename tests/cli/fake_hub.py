@@ -85,6 +85,14 @@ class FakeHub:
             return self.reply(handler, 401, [("X-Error-Message", "Repository not found")], b"no")
         if repository.token and handler.headers.get("Authorization") != "Bearer " + repository.token:
             return self.reply(handler, 401, [("X-Error-Message", "Access to this repository is restricted")], b"no")
+        if parts[0] == "api" and parts[4] == "tree":  # huggingface_hub asks for it, hone does not
+            entries = []
+            for n, data in repository.files.items():
+                entry = {"type": "file", "path": n, "size": len(data), "oid": git_blob_id(data)}
+                if n in repository.large:
+                    entry["lfs"] = {"oid": repository.etag(n), "size": len(data), "pointerSize": 130}
+                entries.append(entry)
+            return self.reply(handler, 200, [("Content-Type", "application/json")], json.dumps(entries).encode())
         if parts[0] == "api":
             revision = urllib.parse.unquote("/".join(parts[5:]))
             if revision not in repository.revisions and revision != COMMIT:
