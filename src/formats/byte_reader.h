@@ -45,7 +45,8 @@ class ByteReader {
 
   template <typename... Args>
   [[noreturn]] void fail(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) const {
-    throw Error(kind, fmt::format("[{}] {}: {}", module_, name_, fmt::format(format, std::forward<Args>(args)...)));
+    throw Error(kind,
+                fmt::format("[{}] {}: {}", module_, name_, fmt::format(format, std::forward<Args>(args)...)));
   }
 
  private:

@@ -9,15 +9,16 @@
 
 namespace hone::formats {
 
-// Opens a file, or all files of a split model given any one of them. Tensors view the maps.
+// Opens a file, or all files of a split model given any one of them (the split.* keys are then dropped).
+// Tensors view the maps.
 // Error(kBadInput) for anything malformed, Error(kUnsupported) for other versions, byte order or types.
 tensor::Checkpoint read_gguf(const std::filesystem::path& path);
 // The same from bytes in memory (tests, fuzzing); the bytes must outlive the result.
 tensor::Checkpoint read_gguf_bytes(std::span<const std::byte> bytes, const std::string& name);
 
 struct GgufWriteOptions {
-  uint32_t alignment = 32;
-  uint64_t max_shard_bytes = 0;  // 0: one file; else "<stem>-00001-of-000NN.gguf"
+  uint32_t alignment = 32;       // power of two; at 32 a general.alignment in the metadata holds instead
+  uint64_t max_shard_bytes = 0;  // 0: one file; else files past it become "<stem>-00001-of-000NN.gguf"
 };
 // Writes version 3, tensors in the given order, under temporary names until complete. Returns the paths.
 std::vector<std::filesystem::path> write_gguf(const std::filesystem::path& path, const tensor::Metadata& metadata,

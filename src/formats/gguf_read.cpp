@@ -23,12 +23,14 @@ struct ForeignType {
   uint32_t id;
   const char* name;
 };
-constexpr ForeignType kForeign[] = {{9, "Q8_1"}, {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},
-                                    {22, "IQ2_S"}, {29, "IQ1_M"}, {34, "TQ1_0"}, {35, "TQ2_0"}, {40, "NVFP4"}, {41, "Q1_0"}};
+constexpr ForeignType kForeign[] = {{9, "Q8_1"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+                                    {19, "IQ1_S"}, {21, "IQ3_S"},   {22, "IQ2_S"},  {29, "IQ1_M"},
+                                    {34, "TQ1_0"}, {35, "TQ2_0"},   {40, "NVFP4"},  {41, "Q1_0"}};
 
 class GgufReader {
  public:
-  GgufReader(std::span<const std::byte> bytes, const std::string& name) : bytes_(bytes), in_(bytes, "gguf", name) {}
+  GgufReader(std::span<const std::byte> bytes, const std::string& name)
+      : bytes_(bytes), in_(bytes, "gguf", name) {}
 
   void read_into(Metadata& metadata, Checkpoint& into) {
     read_header();
@@ -60,11 +62,14 @@ void GgufReader::read_header() {
     in_.fail(ErrorKind::kBadInput, "does not begin with 'GGUF'; this is not a GGUF file");
   const auto version = in_.read<uint32_t>("the version");
   if (version != 0 && (version & 0xFFFF) == 0)
-    in_.fail(ErrorKind::kUnsupported, "is big-endian; convert it with gguf-convert-endian of the Python package gguf");
+    in_.fail(ErrorKind::kUnsupported,
+             "is big-endian; convert it with gguf-convert-endian of the Python package gguf");
   if (version != 2 && version != kGgufVersion)
-    in_.fail(ErrorKind::kUnsupported, "has GGUF version {}; versions 2 and 3 are supported, convert the model again", version);
+    in_.fail(ErrorKind::kUnsupported,
+             "has GGUF version {}; versions 2 and 3 are supported, convert the model again", version);
   const auto tensors = in_.read<int64_t>("the tensor count"), keys = in_.read<int64_t>("the key count");
-  if (tensors < 0 || keys < 0) in_.fail(ErrorKind::kBadInput, "has a negative tensor or key count; the file is damaged");
+  if (tensors < 0 || keys < 0)
+    in_.fail(ErrorKind::kBadInput, "has a negative tensor or key count; the file is damaged");
   tensor_count_ = static_cast<uint64_t>(tensors);
   key_count_ = static_cast<uint64_t>(keys);
   in_.require_items(key_count_, 8 + 4 + 1, "the metadata");  // key, type, value of at least a byte
@@ -72,7 +77,8 @@ void GgufReader::read_header() {
 
 std::string GgufReader::read_string(std::string_view what) {
   const auto length = in_.read<uint64_t>(what);
-  if (length > kGgufMaxCount) in_.fail(ErrorKind::kBadInput, "{} is {} bytes long; the file is damaged", what, length);
+  if (length > kGgufMaxCount)
+    in_.fail(ErrorKind::kBadInput, "{} is {} bytes long; the file is damaged", what, length);
   const auto text = in_.take(length, what);
   return {reinterpret_cast<const char*>(text.data()), text.size()};
 }
@@ -89,18 +95,29 @@ MetaValue GgufReader::read_numbers(uint64_t count, const std::string& key) {
 MetaValue GgufReader::read_array(const std::string& key) {
   const auto type = in_.read<uint32_t>("array '" + printable(key) + "'");
   const auto count = in_.read<uint64_t>("array '" + printable(key) + "'");
-  if (count > kGgufMaxCount) in_.fail(ErrorKind::kBadInput, "array '{}' has {} elements; the file is damaged", printable(key), count);
+  if (count > kGgufMaxCount)
+    in_.fail(ErrorKind::kBadInput, "array '{}' has {} elements; the file is damaged", printable(key), count);
   switch (static_cast<GgufType>(type)) {
-    case GgufType::kU8: return read_numbers<uint8_t>(count, key);
-    case GgufType::kI8: return read_numbers<int8_t>(count, key);
-    case GgufType::kU16: return read_numbers<uint16_t>(count, key);
-    case GgufType::kI16: return read_numbers<int16_t>(count, key);
-    case GgufType::kU32: return read_numbers<uint32_t>(count, key);
-    case GgufType::kI32: return read_numbers<int32_t>(count, key);
-    case GgufType::kF32: return read_numbers<float>(count, key);
-    case GgufType::kU64: return read_numbers<uint64_t>(count, key);
-    case GgufType::kI64: return read_numbers<int64_t>(count, key);
-    case GgufType::kF64: return read_numbers<double>(count, key);
+    case GgufType::kU8:
+      return read_numbers<uint8_t>(count, key);
+    case GgufType::kI8:
+      return read_numbers<int8_t>(count, key);
+    case GgufType::kU16:
+      return read_numbers<uint16_t>(count, key);
+    case GgufType::kI16:
+      return read_numbers<int16_t>(count, key);
+    case GgufType::kU32:
+      return read_numbers<uint32_t>(count, key);
+    case GgufType::kI32:
+      return read_numbers<int32_t>(count, key);
+    case GgufType::kF32:
+      return read_numbers<float>(count, key);
+    case GgufType::kU64:
+      return read_numbers<uint64_t>(count, key);
+    case GgufType::kI64:
+      return read_numbers<int64_t>(count, key);
+    case GgufType::kF64:
+      return read_numbers<double>(count, key);
     case GgufType::kBool: {
       const auto raw = in_.take(count, "array '" + printable(key) + "'");
       std::vector<bool> flags(raw.size());
@@ -115,36 +132,56 @@ MetaValue GgufReader::read_array(const std::string& key) {
       return tensor::make_array(std::move(strings));
     }
     case GgufType::kArray:
-      in_.fail(ErrorKind::kUnsupported, "key '{}' is an array of arrays, which ggml does not read either; write the file again without it",
-               printable(key));
+      in_.fail(
+          ErrorKind::kUnsupported,
+          "key '{}' is an array of arrays, which ggml does not read either; write the file again without it",
+          printable(key));
   }
-  in_.fail(ErrorKind::kBadInput, "array '{}' has elements of unknown type {}; the file is damaged", printable(key), type);
+  in_.fail(ErrorKind::kBadInput, "array '{}' has elements of unknown type {}; the file is damaged",
+           printable(key), type);
 }
 
 MetaValue GgufReader::read_value(uint32_t type, const std::string& key) {
   const std::string_view what = "a metadata value";
   switch (static_cast<GgufType>(type)) {
-    case GgufType::kU8: return in_.read<uint8_t>(what);
-    case GgufType::kI8: return in_.read<int8_t>(what);
-    case GgufType::kU16: return in_.read<uint16_t>(what);
-    case GgufType::kI16: return in_.read<int16_t>(what);
-    case GgufType::kU32: return in_.read<uint32_t>(what);
-    case GgufType::kI32: return in_.read<int32_t>(what);
-    case GgufType::kF32: return in_.read<float>(what);
-    case GgufType::kU64: return in_.read<uint64_t>(what);
-    case GgufType::kI64: return in_.read<int64_t>(what);
-    case GgufType::kF64: return in_.read<double>(what);
-    case GgufType::kBool: return in_.read<uint8_t>(what) != 0;
-    case GgufType::kString: return read_string(what);
-    case GgufType::kArray: return read_array(key);
+    case GgufType::kU8:
+      return in_.read<uint8_t>(what);
+    case GgufType::kI8:
+      return in_.read<int8_t>(what);
+    case GgufType::kU16:
+      return in_.read<uint16_t>(what);
+    case GgufType::kI16:
+      return in_.read<int16_t>(what);
+    case GgufType::kU32:
+      return in_.read<uint32_t>(what);
+    case GgufType::kI32:
+      return in_.read<int32_t>(what);
+    case GgufType::kF32:
+      return in_.read<float>(what);
+    case GgufType::kU64:
+      return in_.read<uint64_t>(what);
+    case GgufType::kI64:
+      return in_.read<int64_t>(what);
+    case GgufType::kF64:
+      return in_.read<double>(what);
+    case GgufType::kBool:
+      return in_.read<uint8_t>(what) != 0;
+    case GgufType::kString:
+      return read_string(what);
+    case GgufType::kArray:
+      return read_array(key);
   }
-  in_.fail(ErrorKind::kBadInput, "key '{}' has unknown value type {}; the file is damaged", printable(key), type);
+  in_.fail(ErrorKind::kBadInput, "key '{}' has unknown value type {}; the file is damaged", printable(key),
+           type);
 }
 
 void GgufReader::read_key_value(Metadata& metadata) {
   std::string key = read_string("a metadata key");
-  if (key.empty()) in_.fail(ErrorKind::kBadInput, "has an empty metadata key at byte {}; the file is damaged", in_.position());
-  if (metadata.find(key)) in_.fail(ErrorKind::kBadInput, "has the key '{}' twice; the file is damaged", printable(key));
+  if (key.empty())
+    in_.fail(ErrorKind::kBadInput, "has an empty metadata key at byte {}; the file is damaged",
+             in_.position());
+  if (metadata.find(key))
+    in_.fail(ErrorKind::kBadInput, "has the key '{}' twice; the file is damaged", printable(key));
   const auto type = in_.read<uint32_t>("a value type");
   MetaValue value = read_value(type, key);
   metadata.set(key, std::move(value));
@@ -165,13 +202,17 @@ tensor::NamedTensor GgufReader::read_tensor_info(uint64_t& offset) {
   t.name = read_string("a tensor name");
   const std::string shown = printable(t.name);
   if (t.name.size() > kGgufMaxName)
-    in_.fail(ErrorKind::kBadInput, "tensor name '{}' has {} bytes, more than {}; rename it", shown, t.name.size(), kGgufMaxName);
+    in_.fail(ErrorKind::kBadInput, "tensor name '{}' has {} bytes, more than {}; rename it", shown,
+             t.name.size(), kGgufMaxName);
   const auto dims = in_.read<uint32_t>("a dimension count");
-  if (dims > kGgufMaxDims) in_.fail(ErrorKind::kBadInput, "tensor '{}' has {} dimensions, more than 4; the file is damaged", shown, dims);
+  if (dims > kGgufMaxDims)
+    in_.fail(ErrorKind::kBadInput, "tensor '{}' has {} dimensions, more than 4; the file is damaged", shown,
+             dims);
   t.view.shape.resize(dims);
   for (size_t i = dims; i-- > 0;) {  // stored innermost first
     t.view.shape[i] = in_.read<int64_t>("a tensor size");
-    if (t.view.shape[i] < 0) in_.fail(ErrorKind::kBadInput, "tensor '{}' has a negative size; the file is damaged", shown);
+    if (t.view.shape[i] < 0)
+      in_.fail(ErrorKind::kBadInput, "tensor '{}' has a negative size; the file is damaged", shown);
   }
   const auto type = in_.read<uint32_t>("a tensor type");
   offset = in_.read<uint64_t>("a tensor offset");
@@ -180,16 +221,21 @@ tensor::NamedTensor GgufReader::read_tensor_info(uint64_t& offset) {
   if (!f) {
     for (const ForeignType& known : kForeign)
       if (known.id == type)
-        in_.fail(ErrorKind::kUnsupported, "tensor '{}' is stored as {}, which this version cannot read; use a file in another format", shown, known.name);
-    in_.fail(ErrorKind::kUnsupported, "tensor '{}' has the unknown or withdrawn ggml type {}; convert the model again", shown, type);
+        in_.fail(ErrorKind::kUnsupported,
+                 "tensor '{}' is stored as {}, which this version cannot read; use a file in another format",
+                 shown, known.name);
+    in_.fail(ErrorKind::kUnsupported,
+             "tensor '{}' has the unknown or withdrawn ggml type {}; convert the model again", shown, type);
   }
   t.view.format = f->id;
   uint64_t count = 1;
   for (int64_t size : t.view.shape)
     if (__builtin_mul_overflow(count, static_cast<uint64_t>(size), &count) || count >> 63)
-      in_.fail(ErrorKind::kBadInput, "tensor '{}' {}: its size overflows; the file is damaged", shown, tensor::shape_text(t.view.shape));
+      in_.fail(ErrorKind::kBadInput, "tensor '{}' {}: its size overflows; the file is damaged", shown,
+               tensor::shape_text(t.view.shape));
   if (!tensor::divides(f->id, static_cast<uint64_t>(t.view.row_length())))
-    in_.fail(ErrorKind::kBadInput, "tensor '{}': rows of {} values do not divide into {} blocks of {}; the file is damaged", shown,
+    in_.fail(ErrorKind::kBadInput,
+             "tensor '{}': rows of {} values do not divide into {} blocks of {}; the file is damaged", shown,
              t.view.row_length(), f->name, f->block);
   return t;
 }
@@ -206,52 +252,68 @@ void GgufReader::read_tensors(Checkpoint& into) {
     tensors.push_back(read_tensor_info(offset));
     offsets.push_back(offset);
     if (!names.insert(tensors.back().name).second)
-      in_.fail(ErrorKind::kBadInput, "has the tensor '{}' twice; the file is damaged", printable(tensors.back().name));
+      in_.fail(ErrorKind::kBadInput, "has the tensor '{}' twice; the file is damaged",
+               printable(tensors.back().name));
   }
   const uint64_t data_start = align_up(in_.position(), alignment_);
   uint64_t expected = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
     auto& [name, view] = tensors[i];
     if (offsets[i] != expected)
-      in_.fail(ErrorKind::kBadInput, "tensor '{}' lies at offset {} where {} is expected; the file is damaged", printable(name), offsets[i], expected);
+      in_.fail(ErrorKind::kBadInput,
+               "tensor '{}' lies at offset {} where {} is expected; the file is damaged", printable(name),
+               offsets[i], expected);
     const uint64_t size = tensor::format_bytes(view.format, tensor::element_count(view.shape));
     const uint64_t available = bytes_.size() < data_start ? 0 : bytes_.size() - data_start;
     const uint64_t left = available < expected ? 0 : available - expected;
     if (size > left)
-      in_.fail(ErrorKind::kBadInput, "tensor '{}' ends {} bytes past the end of the file; the file is truncated, get it again", printable(name), size - left);
+      in_.fail(ErrorKind::kBadInput,
+               "tensor '{}' ends {} bytes past the end of the file; the file is truncated, get it again",
+               printable(name), size - left);
     view.bytes = size == 0 ? std::span<const std::byte>() : bytes_.subspan(data_start + expected, size);
     expected += align_up(size, alignment_);
   }
   for (auto& t : tensors) {
     if (into.find(t.name))
-      in_.fail(ErrorKind::kBadInput, "has the tensor '{}' that an earlier part has too; the parts do not belong together", printable(t.name));
+      in_.fail(ErrorKind::kBadInput,
+               "has the tensor '{}' that an earlier part has too; the parts do not belong together",
+               printable(t.name));
     into.add(std::move(t));
   }
 }
 
 // Reads the other parts of a split model. The first file read was part `number` of `count`.
-void read_parts(const std::filesystem::path& path, int64_t number, int64_t count, int64_t total, Checkpoint& out) {
+void read_parts(const std::filesystem::path& path, int64_t number, int64_t count, int64_t total,
+                Checkpoint& out) {
   const std::string name = path.filename().string();
   const auto parsed = parse_shard_name(name, ".gguf");
   if (!parsed || parsed->count != count || parsed->number != number + 1)
-    fail(ErrorKind::kBadInput, "[gguf] {}: is part {} of {} of a split model but is not named '...-{:05}-of-{:05}.gguf'; restore its name",
+    fail(ErrorKind::kBadInput,
+         "[gguf] {}: is part {} of {} of a split model but is not named '...-{:05}-of-{:05}.gguf'; restore "
+         "its name",
          name, number + 1, count, number + 1, count);
   for (int64_t i = 0; i < count; ++i) {
-    const auto part = path.parent_path() / shard_name(parsed->prefix, static_cast<size_t>(i) + 1, static_cast<size_t>(count), ".gguf");
+    const auto part = path.parent_path() / shard_name(parsed->prefix, static_cast<size_t>(i) + 1,
+                                                      static_cast<size_t>(count), ".gguf");
     const std::string part_name = part.filename().string();
     if (!std::filesystem::exists(part))
-      fail(ErrorKind::kBadInput, "[gguf] {}: part {} of {} is missing; put all parts into one folder", part_name, i + 1, count);
+      fail(ErrorKind::kBadInput, "[gguf] {}: part {} of {} is missing; put all parts into one folder",
+           part_name, i + 1, count);
     const auto file = MappedFile::open(part);
     Metadata keys;
     GgufReader(file->bytes(), part_name).read_into(keys, out);
     if (keys.get_int_or(kSplitNo, -1) != i || keys.get_int_or(kSplitCount, -1) != count)
-      fail(ErrorKind::kBadInput, "[gguf] {}: its split keys do not say part {} of {}; the parts do not belong together", part_name, i + 1, count);
+      fail(ErrorKind::kBadInput,
+           "[gguf] {}: its split keys do not say part {} of {}; the parts do not belong together", part_name,
+           i + 1, count);
     if (i == 0) out.metadata = std::move(keys);
     out.files.push_back(part);
     out.keep_alive(file);
   }
   if (total >= 0 && static_cast<uint64_t>(total) != out.tensors().size())
-    fail(ErrorKind::kBadInput, "[gguf] {}: the parts hold {} tensors where {} are announced; a part is damaged", name, out.tensors().size(), total);
+    fail(ErrorKind::kBadInput,
+         "[gguf] {}: the parts hold {} tensors where {} are announced; a part is damaged", name,
+         out.tensors().size(), total);
   for (const char* key : {kSplitNo, kSplitCount, kSplitTensors}) out.metadata.erase(key);
 }
 
@@ -276,11 +338,13 @@ tensor::Checkpoint read_gguf(const std::filesystem::path& path) {
     return first;
   }
   if (count > 65535)
-    fail(ErrorKind::kBadInput, "[gguf] {}: is split into {} parts; the file is damaged", path.filename().string(), count);
+    fail(ErrorKind::kBadInput, "[gguf] {}: is split into {} parts; the file is damaged",
+         path.filename().string(), count);
   Checkpoint all;
   all.kind = tensor::CheckpointKind::kGguf;
   all.path = path;
-  read_parts(path, first.metadata.get_int_or(kSplitNo, 0), count, first.metadata.get_int_or(kSplitTensors, -1), all);
+  read_parts(path, first.metadata.get_int_or(kSplitNo, 0), count,
+             first.metadata.get_int_or(kSplitTensors, -1), all);
   return all;
 }
 

@@ -105,7 +105,8 @@ TEST(Gguf, FailedWritesLeaveNothing) {
   auto tensors = copies(c);
   tensors.back().produce = [](std::span<std::byte>) { fail(ErrorKind::kResource, "no"); };
   error_of([&] { write_gguf(out / "a.gguf", c.metadata, tensors); }, ErrorKind::kResource);
-  error_of([&] { write_gguf(out / "a.gguf", c.metadata, tensors, {.max_shard_bytes = 1}); }, ErrorKind::kResource);
+  error_of([&] { write_gguf(out / "a.gguf", c.metadata, tensors, {.max_shard_bytes = 1}); },
+           ErrorKind::kResource);
   tensors = copies(c);
   tensors.back().name = tensors.front().name;
   error_of([&] { write_gguf(out / "a.gguf", c.metadata, tensors); });
@@ -126,7 +127,8 @@ TEST(Gguf, TruncationAtEveryByteIsAnError) {
   const size_t padding = 16;  // after the last tensor; its absence is no error
   for (size_t size = 0; size + 32 < whole.size(); ++size) {
     // In a block of its own, so that a sanitizer sees every read past the end.
-    const std::vector<std::byte> part(as_bytes(whole).begin(), as_bytes(whole).begin() + static_cast<std::ptrdiff_t>(size));
+    const std::vector<std::byte> part(as_bytes(whole).begin(),
+                                      as_bytes(whole).begin() + static_cast<std::ptrdiff_t>(size));
     error_of([&] { read_gguf_bytes(part, "part.gguf"); });
   }
   EXPECT_NO_THROW(read_gguf_bytes(as_bytes(whole).first(whole.size() - padding), "part.gguf"));
@@ -194,32 +196,50 @@ TEST(Gguf, HostileCountsTakeNoMemory) {
       if (type != 9) Bytes::head(0, 1).str("k").num<uint32_t>(9).num(type).num(count).refused();
   Bytes::head(1, 0).tensor("t", {int64_t{1} << 40, int64_t{1} << 40}, 0, 0).data(0).refused();
   Bytes::head(1, 0).tensor("t", {int64_t{1} << 61}, 0, 0).data(0).refused();
-  EXPECT_NE(Bytes::head(1, 0).tensor("t", {1000}, 0, 0).data(4).refused().find("ends 3996 bytes past the end"), std::string::npos);
+  EXPECT_NE(
+      Bytes::head(1, 0).tensor("t", {1000}, 0, 0).data(4).refused().find("ends 3996 bytes past the end"),
+      std::string::npos);
 }
 
 TEST(Gguf, RulesOfGgml) {
-  Bytes::head(0, 2).str("k").num<uint32_t>(4).num<uint32_t>(1).str("k").num<uint32_t>(4).num<uint32_t>(1).refused();
+  Bytes::head(0, 2)
+      .str("k")
+      .num<uint32_t>(4)
+      .num<uint32_t>(1)
+      .str("k")
+      .num<uint32_t>(4)
+      .num<uint32_t>(1)
+      .refused();
   Bytes::head(0, 1).str("").num<uint32_t>(4).num<uint32_t>(1).refused();
   Bytes::head(0, 1).str("k").num<uint32_t>(13).num<uint32_t>(1).refused();
-  Bytes::head(0, 1).str("k").num<uint32_t>(9).num<uint32_t>(9).num<uint64_t>(0).refused(ErrorKind::kUnsupported);
-  for (uint32_t alignment : {0u, 3u, 48u}) Bytes::head(0, 1).str("general.alignment").num<uint32_t>(4).num(alignment).refused();
+  Bytes::head(0, 1).str("k").num<uint32_t>(9).num<uint32_t>(9).num<uint64_t>(0).refused(
+      ErrorKind::kUnsupported);
+  for (uint32_t alignment : {0u, 3u, 48u})
+    Bytes::head(0, 1).str("general.alignment").num<uint32_t>(4).num(alignment).refused();
   Bytes::head(0, 1).str("general.alignment").num<uint32_t>(10).num<uint64_t>(32).refused();
   Bytes::head(2, 0).tensor("t", {8}, 0, 0).tensor("t", {8}, 0, 32).data(64).refused();
   Bytes::head(1, 0).tensor(std::string(64, 'n'), {8}, 0, 0).data(32).refused();
   Bytes::head(1, 0).tensor("t", {1, 1, 1, 1, 1}, 0, 0).data(32).refused();
   Bytes::head(1, 0).tensor("t", {-8}, 0, 0).data(32).refused();
-  Bytes::head(1, 0).tensor("t", {8}, 0, 32).data(64).refused();                                     // gap
-  Bytes::head(2, 0).tensor("a", {8}, 0, 0).tensor("b", {8}, 0, 0).data(64).refused();               // shared
-  Bytes::head(2, 0).tensor("a", {8}, 0, 32).tensor("b", {8}, 0, 0).data(64).refused();              // order
-  Bytes::head(1, 0).tensor("t", {100}, 12, 0).data(320).refused();                                  // block
-  EXPECT_NE(Bytes::head(1, 0).tensor("t", {256}, 16, 0).data(66).refused(ErrorKind::kUnsupported).find("IQ2_XXS"), std::string::npos);
-  for (uint32_t type : {4u, 5u, 31u, 36u, 43u, 0x80000000u}) Bytes::head(1, 0).tensor("t", {32}, type, 0).data(64).refused(ErrorKind::kUnsupported);
+  Bytes::head(1, 0).tensor("t", {8}, 0, 32).data(64).refused();                         // gap
+  Bytes::head(2, 0).tensor("a", {8}, 0, 0).tensor("b", {8}, 0, 0).data(64).refused();   // shared
+  Bytes::head(2, 0).tensor("a", {8}, 0, 32).tensor("b", {8}, 0, 0).data(64).refused();  // order
+  Bytes::head(1, 0).tensor("t", {100}, 12, 0).data(320).refused();                      // block
+  EXPECT_NE(
+      Bytes::head(1, 0).tensor("t", {256}, 16, 0).data(66).refused(ErrorKind::kUnsupported).find("IQ2_XXS"),
+      std::string::npos);
+  for (uint32_t type : {4u, 5u, 31u, 36u, 43u, 0x80000000u})
+    Bytes::head(1, 0).tensor("t", {32}, type, 0).data(64).refused(ErrorKind::kUnsupported);
   Bytes::head(0, 0, 1).refused(ErrorKind::kUnsupported);
   Bytes::head(0, 0, 4).refused(ErrorKind::kUnsupported);
-  EXPECT_NE(error_of([] { read_gguf(kFolder / "big_endian.gguf"); }, ErrorKind::kUnsupported).find("big-endian"), std::string::npos);
-  EXPECT_NE(error_of([] { read_gguf(kData / "safetensors/unaligned.safetensors"); }).find("not a GGUF"), std::string::npos);
+  EXPECT_NE(
+      error_of([] { read_gguf(kFolder / "big_endian.gguf"); }, ErrorKind::kUnsupported).find("big-endian"),
+      std::string::npos);
+  EXPECT_NE(error_of([] { read_gguf(kData / "safetensors/unaligned.safetensors"); }).find("not a GGUF"),
+            std::string::npos);
   // Control bytes of a name do not reach the terminal.
-  EXPECT_EQ(Bytes::head(1, 0).tensor("a\x1b[2J\n", {-8}, 0, 0).data(32).refused().find('\x1b'), std::string::npos);
+  EXPECT_EQ(Bytes::head(1, 0).tensor("a\x1b[2J\n", {-8}, 0, 0).data(32).refused().find('\x1b'),
+            std::string::npos);
   // A scalar and an empty tensor are fine.
   const auto c = Bytes::head(2, 0).tensor("s", {}, 0, 0).tensor("e", {0, 4}, 0, 32).data(32);
   EXPECT_EQ(read_gguf_bytes(as_bytes(c.text), "ok").tensors().size(), 2u);
@@ -247,7 +267,8 @@ TEST(Gguf, OpensLargeFilesQuickly) {
 
   const auto start = std::chrono::steady_clock::now();
   const Checkpoint c = read_gguf(out / "big.gguf");
-  const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  const double ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   EXPECT_EQ(c.tensor_bytes(), static_cast<uint64_t>(rows) * 34);
   EXPECT_EQ(c.metadata.find_strings("tokenizer.ggml.tokens")->size(), 49152u);
   RecordProperty("open_ms", std::to_string(ms));

@@ -67,7 +67,8 @@ void put_value(Sink& out, const MetaValue& value) {
 
 // Everything before the padding that precedes the data.
 template <typename Sink>
-void put_header(Sink& out, const Metadata& metadata, std::span<const OutputTensor> tensors, uint64_t alignment) {
+void put_header(Sink& out, const Metadata& metadata, std::span<const OutputTensor> tensors,
+                uint64_t alignment) {
   out.bytes(kGgufMagic, 4);
   put(out, kGgufVersion);
   put(out, static_cast<int64_t>(tensors.size()));
@@ -99,16 +100,22 @@ void check_tensors(const std::vector<OutputTensor>& tensors) {
     const std::string shown = printable(t.name);
     const tensor::QuantFormat& f = tensor::format(t.format);
     if (t.name.size() > kGgufMaxName)
-      fail(ErrorKind::kUnsupported, "[gguf] tensor name '{}' has {} bytes, GGUF allows {}; rename it", shown, t.name.size(), kGgufMaxName);
-    if (!names.insert(t.name).second) fail(ErrorKind::kBadInput, "[gguf] tensor '{}' would be written twice; drop one", shown);
+      fail(ErrorKind::kUnsupported, "[gguf] tensor name '{}' has {} bytes, GGUF allows {}; rename it", shown,
+           t.name.size(), kGgufMaxName);
+    if (!names.insert(t.name).second)
+      fail(ErrorKind::kBadInput, "[gguf] tensor '{}' would be written twice; drop one", shown);
     if (t.shape.size() > kGgufMaxDims)
-      fail(ErrorKind::kUnsupported, "[gguf] tensor '{}' has {} dimensions, GGUF allows 4; reshape it", shown, t.shape.size());
+      fail(ErrorKind::kUnsupported, "[gguf] tensor '{}' has {} dimensions, GGUF allows 4; reshape it", shown,
+           t.shape.size());
     if (f.gguf_type < 0)
-      fail(ErrorKind::kUnsupported, "[gguf] tensor '{}': GGUF cannot carry {}; choose another format", shown, f.name);
+      fail(ErrorKind::kUnsupported, "[gguf] tensor '{}': GGUF cannot carry {}; choose another format", shown,
+           f.name);
   }
 }
 
-uint64_t tensor_info_bytes(const OutputTensor& t) { return 8 + t.name.size() + 4 + 8 * t.shape.size() + 4 + 8; }
+uint64_t tensor_info_bytes(const OutputTensor& t) {
+  return 8 + t.name.size() + 4 + 8 * t.shape.size() + 4 + 8;
+}
 
 // Metadata as it will stand in the file, without the split keys of an earlier life.
 Metadata file_metadata(const Metadata& metadata, uint32_t alignment) {
@@ -120,7 +127,8 @@ Metadata file_metadata(const Metadata& metadata, uint32_t alignment) {
 
 // A metadata key general.alignment holds unless the caller asks for another alignment than the default.
 uint32_t effective_alignment(const Metadata& metadata, uint32_t asked) {
-  if (!std::has_single_bit(asked)) fail(ErrorKind::kUsage, "[gguf] alignment {} is not a power of two", asked);
+  if (!std::has_single_bit(asked))
+    fail(ErrorKind::kUsage, "[gguf] alignment {} is not a power of two", asked);
   const MetaValue* value = metadata.find(kAlignmentKey);
   const auto* own = value ? std::get_if<uint32_t>(value) : nullptr;
   if (value && (!own || !std::has_single_bit(*own)))
@@ -128,10 +136,13 @@ uint32_t effective_alignment(const Metadata& metadata, uint32_t asked) {
   return own && asked == kGgufAlignment ? *own : asked;
 }
 
-Metadata shard_metadata(const Metadata& base, size_t number, size_t count, size_t tensors, uint32_t alignment) {
+Metadata shard_metadata(const Metadata& base, size_t number, size_t count, size_t tensors,
+                        uint32_t alignment) {
   Metadata out;
-  if (number == 0) out = base;
-  else if (alignment != kGgufAlignment) out.set(kAlignmentKey, alignment);
+  if (number == 0)
+    out = base;
+  else if (alignment != kGgufAlignment)
+    out.set(kAlignmentKey, alignment);
   out.set(kSplitNo, static_cast<uint16_t>(number));
   out.set(kSplitCount, static_cast<uint16_t>(count));
   out.set(kSplitTensors, static_cast<int32_t>(tensors));
@@ -141,15 +152,18 @@ Metadata shard_metadata(const Metadata& base, size_t number, size_t count, size_
 using Range = std::pair<size_t, size_t>;  // tensors [first, second)
 
 // Greedy: a part is closed when the next tensor would push its file past the limit.
-std::vector<Range> plan_parts(const Metadata& metadata, const std::vector<OutputTensor>& tensors, uint32_t alignment, uint64_t limit) {
+std::vector<Range> plan_parts(const Metadata& metadata, const std::vector<OutputTensor>& tensors,
+                              uint32_t alignment, uint64_t limit) {
   std::vector<Range> parts;
   size_t begin = 0;
   uint64_t infos = 0, data = 0;
   const uint64_t first_header = header_bytes(shard_metadata(metadata, 0, 1, 0, alignment), {}, 1);
   const uint64_t other_header = header_bytes(shard_metadata(metadata, 1, 1, 0, alignment), {}, 1);
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const uint64_t more_infos = tensor_info_bytes(tensors[i]), more_data = align_up(output_bytes(tensors[i], "gguf"), alignment);
-    const uint64_t header = align_up((begin == 0 ? first_header : other_header) + infos + more_infos, alignment);
+    const uint64_t more_infos = tensor_info_bytes(tensors[i]),
+                   more_data = align_up(output_bytes(tensors[i], "gguf"), alignment);
+    const uint64_t header =
+        align_up((begin == 0 ? first_header : other_header) + infos + more_infos, alignment);
     if (i > begin && header + data + more_data > limit) {
       parts.emplace_back(begin, i);
       begin = i;
@@ -162,8 +176,8 @@ std::vector<Range> plan_parts(const Metadata& metadata, const std::vector<Output
   return parts;
 }
 
-void write_part(AtomicFile& file, const Metadata& metadata, std::span<const OutputTensor> tensors, uint64_t alignment,
-                std::vector<std::byte>& scratch, Progress& progress) {
+void write_part(AtomicFile& file, const Metadata& metadata, std::span<const OutputTensor> tensors,
+                uint64_t alignment, std::vector<std::byte>& scratch, Progress& progress) {
   StringSink header;
   put_header(header, metadata, tensors, alignment);
   file.write(header.text);
@@ -176,7 +190,8 @@ void write_part(AtomicFile& file, const Metadata& metadata, std::span<const Outp
 
 }  // namespace
 
-uint64_t gguf_file_bytes(const Metadata& metadata, const std::vector<OutputTensor>& tensors, uint32_t alignment) {
+uint64_t gguf_file_bytes(const Metadata& metadata, const std::vector<OutputTensor>& tensors,
+                         uint32_t alignment) {
   alignment = effective_alignment(metadata, alignment);
   uint64_t size = header_bytes(file_metadata(metadata, alignment), tensors, alignment);
   for (const OutputTensor& t : tensors) size += align_up(output_bytes(t, "gguf"), alignment);
@@ -184,8 +199,8 @@ uint64_t gguf_file_bytes(const Metadata& metadata, const std::vector<OutputTenso
 }
 
 std::vector<std::filesystem::path> write_gguf(const std::filesystem::path& path, const Metadata& metadata,
-                                              const std::vector<OutputTensor>& tensors, const GgufWriteOptions& options,
-                                              ProgressSink* progress) {
+                                              const std::vector<OutputTensor>& tensors,
+                                              const GgufWriteOptions& options, ProgressSink* progress) {
   check_tensors(tensors);
   const uint32_t alignment = effective_alignment(metadata, options.alignment);
   const Metadata base = file_metadata(metadata, alignment);
@@ -196,7 +211,8 @@ std::vector<std::filesystem::path> write_gguf(const std::filesystem::path& path,
   if (options.max_shard_bytes > 0 && gguf_file_bytes(metadata, tensors, alignment) > options.max_shard_bytes)
     parts = plan_parts(base, tensors, alignment, options.max_shard_bytes);
   if (parts.size() > 65535)
-    fail(ErrorKind::kUsage, "[gguf] {}: {} parts are too many; allow larger ones", path.filename().string(), parts.size());
+    fail(ErrorKind::kUsage, "[gguf] {}: {} parts are too many; allow larger ones", path.filename().string(),
+         parts.size());
 
   Progress bar(progress, "writing " + path.filename().string(), total);
   FileGroup group;
@@ -209,7 +225,8 @@ std::vector<std::filesystem::path> write_gguf(const std::filesystem::path& path,
     std::string prefix = path.filename().string();
     if (prefix.ends_with(".gguf")) prefix.resize(prefix.size() - 5);
     written.push_back(split ? path.parent_path() / shard_name(prefix, i + 1, parts.size(), ".gguf") : path);
-    write_part(group.add(written.back()), split ? shard_metadata(base, i, parts.size(), tensors.size(), alignment) : base, part,
+    write_part(group.add(written.back()),
+               split ? shard_metadata(base, i, parts.size(), tensors.size(), alignment) : base, part,
                alignment, scratch, bar);
   }
   group.commit();

@@ -19,8 +19,8 @@ using tensor::OutputTensor;
 
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
-constexpr const char* kTexts[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                                  "special_tokens_map.json", "chat_template.jinja"};
+constexpr const char* kTexts[] = {"config.json",           "generation_config.json",  "tokenizer.json",
+                                  "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
 constexpr size_t kMaxText = size_t{256} << 20;
 constexpr size_t kMaxIndex = size_t{128} << 20;
 
@@ -28,7 +28,8 @@ constexpr size_t kMaxIndex = size_t{128} << 20;
 nlohmann::json parse_index(const std::string& text, const std::string& name) {
   try {
     return nlohmann::json::parse(text, [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-      if (depth > 16) fail(ErrorKind::kBadInput, "[safetensors] {}: nested too deeply; the file is damaged", name);
+      if (depth > 16)
+        fail(ErrorKind::kBadInput, "[safetensors] {}: nested too deeply; the file is damaged", name);
       return true;
     });
   } catch (const nlohmann::json::exception&) {
@@ -38,9 +39,12 @@ nlohmann::json parse_index(const std::string& text, const std::string& name) {
 
 // A shard is a plain file name in the directory itself.
 void check_shard_name(const std::string& shard, const std::string& index) {
-  const bool plain = !shard.empty() && shard != "." && shard != ".." && shard.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;
+  const bool plain = !shard.empty() && shard != "." && shard != ".." &&
+                     shard.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;
   if (!plain || !shard.ends_with(".safetensors"))
-    fail(ErrorKind::kBadInput, "[safetensors] {}: '{}' is not a plain name of a .safetensors file; the index is damaged or hostile", index, printable(shard));
+    fail(ErrorKind::kBadInput,
+         "[safetensors] {}: '{}' is not a plain name of a .safetensors file; the index is damaged or hostile",
+         index, printable(shard));
 }
 
 void read_shards(const fs::path& directory, Checkpoint& out) {
@@ -50,14 +54,17 @@ void read_shards(const fs::path& directory, Checkpoint& out) {
     fail(ErrorKind::kBadInput, "[safetensors] {}: has no object 'weight_map'; get the file again", kIndex);
   std::set<std::string> shards;
   for (const auto& [name, shard] : map->items()) {
-    if (!shard.is_string()) fail(ErrorKind::kBadInput, "[safetensors] {}: tensor '{}' is not mapped to a file name", kIndex, printable(name));
+    if (!shard.is_string())
+      fail(ErrorKind::kBadInput, "[safetensors] {}: tensor '{}' is not mapped to a file name", kIndex,
+           printable(name));
     shards.insert(shard.get<std::string>());
   }
   std::map<std::string, std::pair<size_t, size_t>> ranges;  // tensors that each shard added
   for (const std::string& shard : shards) {
     check_shard_name(shard, kIndex);
     if (!fs::exists(directory / shard))
-      fail(ErrorKind::kBadInput, "[safetensors] {}: is named in {} but missing; download the rest of the model", shard, kIndex);
+      fail(ErrorKind::kBadInput,
+           "[safetensors] {}: is named in {} but missing; download the rest of the model", shard, kIndex);
     const size_t before = out.tensors().size();
     read_safetensors(directory / shard, out);
     ranges[shard] = {before, out.tensors().size()};
@@ -67,8 +74,9 @@ void read_shards(const fs::path& directory, Checkpoint& out) {
     const auto [begin, end] = ranges[shard.get<std::string>()];
     const size_t at = found ? static_cast<size_t>(found - out.tensors().data()) : end;
     if (at < begin || at >= end)
-      fail(ErrorKind::kBadInput, "[safetensors] {}: tensor '{}' is not in '{}'; the files do not belong together", kIndex, printable(name),
-           shard.get<std::string>());
+      fail(ErrorKind::kBadInput,
+           "[safetensors] {}: tensor '{}' is not in '{}'; the files do not belong together", kIndex,
+           printable(name), shard.get<std::string>());
   }
 }
 
@@ -76,10 +84,12 @@ void read_shards(const fs::path& directory, Checkpoint& out) {
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string extension = entry.path().extension().string();
     if (extension == ".bin" || extension == ".pt" || extension == ".pth")
-      fail(ErrorKind::kUnsupported, "[safetensors] {}: holds PyTorch pickles ({}) and no {}; convert them to safetensors first",
+      fail(ErrorKind::kUnsupported,
+           "[safetensors] {}: holds PyTorch pickles ({}) and no {}; convert them to safetensors first",
            directory.string(), entry.path().filename().string(), kWeights);
   }
-  fail(ErrorKind::kBadInput, "[safetensors] {}: neither {} nor {} is there; download the weights", directory.string(), kWeights, kIndex);
+  fail(ErrorKind::kBadInput, "[safetensors] {}: neither {} nor {} is there; download the weights",
+       directory.string(), kWeights, kIndex);
 }
 
 }  // namespace
@@ -87,18 +97,24 @@ void read_shards(const fs::path& directory, Checkpoint& out) {
 Checkpoint read_hf_directory(const fs::path& directory) {
   std::error_code code;
   if (!fs::is_directory(directory, code))
-    fail(ErrorKind::kBadInput, "[safetensors] {}: is not a directory; give the folder that holds config.json", directory.string());
+    fail(ErrorKind::kBadInput, "[safetensors] {}: is not a directory; give the folder that holds config.json",
+         directory.string());
   Checkpoint out;
   out.kind = tensor::CheckpointKind::kHuggingFace;
   out.path = directory;
   for (const char* name : kTexts)
     if (fs::exists(directory / name, code)) out.texts[name] = read_text_file(directory / name, kMaxText);
   if (!out.texts.contains("config.json"))
-    fail(ErrorKind::kBadInput, "[safetensors] {}: config.json is missing; give the folder of a Hugging Face model", directory.string());
+    fail(ErrorKind::kBadInput,
+         "[safetensors] {}: config.json is missing; give the folder of a Hugging Face model",
+         directory.string());
   // The order of transformers: one whole file wins over an index.
-  if (fs::exists(directory / kWeights, code)) read_safetensors(directory / kWeights, out);
-  else if (fs::exists(directory / kIndex, code)) read_shards(directory, out);
-  else fail_no_weights(directory);
+  if (fs::exists(directory / kWeights, code))
+    read_safetensors(directory / kWeights, out);
+  else if (fs::exists(directory / kIndex, code))
+    read_shards(directory, out);
+  else
+    fail_no_weights(directory);
   return out;
 }
 
@@ -123,7 +139,8 @@ std::vector<Shard> plan_shards(const std::vector<OutputTensor>& tensors, uint64_
     used += size;
   }
   for (size_t i = 0; i < shards.size(); ++i)
-    shards[i].name = shards.size() == 1 ? kWeights : shard_name("model", i + 1, shards.size(), ".safetensors");
+    shards[i].name =
+        shards.size() == 1 ? kWeights : shard_name("model", i + 1, shards.size(), ".safetensors");
   return shards;
 }
 
@@ -146,14 +163,17 @@ void refuse_stale_weights(const fs::path& directory, const std::vector<Shard>& s
     const std::string name = entry.path().filename().string();
     const auto part = parse_shard_name(name, ".safetensors");
     if (!ours.contains(name) && (name == kWeights || name == kIndex || (part && part->prefix == "model")))
-      fail(ErrorKind::kUsage, "[safetensors] {}: already holds '{}' of another model; choose an empty directory", directory.string(), name);
+      fail(ErrorKind::kUsage,
+           "[safetensors] {}: already holds '{}' of another model; choose an empty directory",
+           directory.string(), name);
   }
 }
 
 }  // namespace
 
 void write_hf_directory(const fs::path& directory, const std::map<std::string, std::string>& texts,
-                        const std::vector<OutputTensor>& tensors, uint64_t max_shard_bytes, ProgressSink* progress) {
+                        const std::vector<OutputTensor>& tensors, uint64_t max_shard_bytes,
+                        ProgressSink* progress) {
   check_safetensors_names(tensors);
   uint64_t total = 0;
   for (const OutputTensor& t : tensors) total += output_bytes(t, "safetensors");

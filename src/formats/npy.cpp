@@ -22,9 +22,10 @@ struct Descr {
   FormatId format;
   const char* text;
 };
-constexpr Descr kDescrs[] = {{FormatId::kF32, "<f4"}, {FormatId::kF16, "<f2"}, {FormatId::kF64, "<f8"}, {FormatId::kI8, "|i1"},
-                             {FormatId::kI16, "<i2"}, {FormatId::kI32, "<i4"}, {FormatId::kI64, "<i8"}, {FormatId::kU8, "|u1"},
-                             {FormatId::kU16, "<u2"}, {FormatId::kU32, "<u4"}, {FormatId::kU64, "<u8"}, {FormatId::kBool, "|b1"},
+constexpr Descr kDescrs[] = {{FormatId::kF32, "<f4"}, {FormatId::kF16, "<f2"}, {FormatId::kF64, "<f8"},
+                             {FormatId::kI8, "|i1"},  {FormatId::kI16, "<i2"}, {FormatId::kI32, "<i4"},
+                             {FormatId::kI64, "<i8"}, {FormatId::kU8, "|u1"},  {FormatId::kU16, "<u2"},
+                             {FormatId::kU32, "<u4"}, {FormatId::kU64, "<u8"}, {FormatId::kBool, "|b1"},
                              {FormatId::kC64, "<c8"}};
 
 const char* find_descr(FormatId id) {
@@ -50,10 +51,14 @@ class HeaderParser {
     while (!accept('}')) {
       const std::string key = quoted();
       expect(':');
-      if (key == "descr") h.descr = quoted();
-      else if (key == "fortran_order") h.fortran = boolean();
-      else if (key == "shape") h.shape = tuple();
-      else bad();
+      if (key == "descr")
+        h.descr = quoted();
+      else if (key == "fortran_order")
+        h.fortran = boolean();
+      else if (key == "shape")
+        h.shape = tuple();
+      else
+        bad();
       if (!accept(',')) {
         expect('}');
         break;
@@ -65,7 +70,10 @@ class HeaderParser {
 
  private:
   [[noreturn]] void bad() const {
-    fail(ErrorKind::kBadInput, "[npy] {}: the header is not one that NumPy writes for plain numbers; save the array again with numpy.save", file_);
+    fail(ErrorKind::kBadInput,
+         "[npy] {}: the header is not one that NumPy writes for plain numbers; save the array again with "
+         "numpy.save",
+         file_);
   }
   void skip_space() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
@@ -120,7 +128,9 @@ class HeaderParser {
 FormatId format_of(const std::string& descr, const std::string& file) {
   for (const Descr& d : kDescrs)
     if (descr == d.text) return d.format;
-  fail(ErrorKind::kBadInput, "[npy] {}: element type '{}' is not supported; save little-endian bool, int, uint or float", file, printable(descr));
+  fail(ErrorKind::kBadInput,
+       "[npy] {}: element type '{}' is not supported; save little-endian bool, int, uint or float", file,
+       printable(descr));
 }
 
 // src is column-major, dst row-major: walk dst in order with a running source offset.
@@ -143,8 +153,8 @@ void transpose_fortran(const std::byte* src, std::byte* dst, const Shape& shape,
 
 // Header of a version 1 file, padded so that the data begins at a multiple of 64 bytes.
 std::string npy_header(const char* descr, const Shape& shape) {
-  std::string dict = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descr, fmt::join(shape, ", "),
-                                 shape.size() == 1 ? "," : "");
+  std::string dict = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descr,
+                                 fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   dict.append(63 - (10 + dict.size()) % 64, ' ');
   dict += '\n';
   HONE_CHECK(dict.size() < 65536);
@@ -204,7 +214,7 @@ class Record {
   std::string bytes_;
 };
 
-constexpr uint64_t kIn64 = 0xFFFFFFFF;  // "see the ZIP64 field"
+constexpr uint64_t kIn64 = 0xFFFFFFFF;       // "see the ZIP64 field"
 constexpr uint64_t kDosDate = (1 << 5) | 1;  // 1980-01-01, so that equal arrays give equal files
 
 struct Member {
@@ -215,7 +225,17 @@ struct Member {
 
 void write_local_header(AtomicFile& file, const Member& m) {
   Record r;
-  r.u32(0x04034B50).u16(45).u16(0x800).u16(0).u16(0).u16(kDosDate).u32(m.crc).u32(kIn64).u32(kIn64).u16(m.name.size()).u16(20);
+  r.u32(0x04034B50)
+      .u16(45)
+      .u16(0x800)
+      .u16(0)
+      .u16(0)
+      .u16(kDosDate)
+      .u32(m.crc)
+      .u32(kIn64)
+      .u32(kIn64)
+      .u16(m.name.size())
+      .u16(20);
   r.text(m.name).u16(1).u16(16).u64(m.size).u64(m.size);
   file.write(r.bytes());
 }
@@ -224,8 +244,19 @@ void write_central_directory(AtomicFile& file, const std::vector<Member>& member
   const uint64_t start = file.position();
   for (const Member& m : members) {
     Record r;
-    r.u32(0x02014B50).u16(45).u16(45).u16(0x800).u16(0).u16(0).u16(kDosDate).u32(m.crc).u32(kIn64).u32(kIn64).u16(m.name.size());
-    r.u16(28).u16(0).u16(0).u16(0).u32(0).u32(kIn64).text(m.name).u16(1).u16(24).u64(m.size).u64(m.size).u64(m.offset);
+    r.u32(0x02014B50)
+        .u16(45)
+        .u16(45)
+        .u16(0x800)
+        .u16(0)
+        .u16(0)
+        .u16(kDosDate)
+        .u32(m.crc)
+        .u32(kIn64)
+        .u32(kIn64)
+        .u16(m.name.size());
+    r.u16(28).u16(0).u16(0).u16(0).u32(0).u32(kIn64).text(m.name).u16(1).u16(24).u64(m.size).u64(m.size).u64(
+        m.offset);
     file.write(r.bytes());
   }
   const uint64_t end = file.position(), count = members.size();
@@ -245,8 +276,10 @@ Tensor read_npy_bytes(std::span<const std::byte> bytes, const std::string& name)
     in.fail(ErrorKind::kBadInput, "does not begin as a .npy file; save the array with numpy.save");
   const auto version = in.read<uint8_t>("the version");
   in.read<uint8_t>("the version");
-  if (version < 1 || version > 3) in.fail(ErrorKind::kBadInput, "has .npy version {}; versions 1 to 3 are supported", version);
-  const uint64_t length = version == 1 ? in.read<uint16_t>("the header length") : in.read<uint32_t>("the header length");
+  if (version < 1 || version > 3)
+    in.fail(ErrorKind::kBadInput, "has .npy version {}; versions 1 to 3 are supported", version);
+  const uint64_t length =
+      version == 1 ? in.read<uint16_t>("the header length") : in.read<uint32_t>("the header length");
   const auto text = in.take(length, "the header");
   const Header h = HeaderParser({reinterpret_cast<const char*>(text.data()), text.size()}, name).parse();
   const FormatId id = format_of(h.descr, name);
@@ -254,8 +287,10 @@ Tensor read_npy_bytes(std::span<const std::byte> bytes, const std::string& name)
   const auto data = in.take(size, "the data");  // before anything is allocated
   Tensor out(id, *h.shape);
   const size_t element = tensor::format(id).block_bytes;
-  if (size > 0 && *h.fortran) transpose_fortran(data.data(), out.bytes().data(), *h.shape, element);
-  else if (size > 0) std::memcpy(out.bytes().data(), data.data(), size);
+  if (size > 0 && *h.fortran)
+    transpose_fortran(data.data(), out.bytes().data(), *h.shape, element);
+  else if (size > 0)
+    std::memcpy(out.bytes().data(), data.data(), size);
   return out;
 }
 
@@ -271,14 +306,16 @@ void write_npy(const std::filesystem::path& path, const TensorView& view) {
   file.commit();
 }
 
-void write_npz(const std::filesystem::path& path, const std::vector<std::pair<std::string, TensorView>>& arrays) {
+void write_npz(const std::filesystem::path& path,
+               const std::vector<std::pair<std::string, TensorView>>& arrays) {
   AtomicFile file(path);
   std::vector<Member> members;
   for (const auto& [name, view] : arrays) {
     const Array array = make_array(view);
     const uint32_t crc = crc32(crc32(0, std::as_bytes(std::span(array.header))), array.data);
     members.push_back({name + ".npy", crc, array.header.size() + array.data.size(), file.position()});
-    if (members.back().name.size() > 65535) fail(ErrorKind::kUsage, "[npy] {}: the name of an array is too long", path.filename().string());
+    if (members.back().name.size() > 65535)
+      fail(ErrorKind::kUsage, "[npy] {}: the name of an array is too long", path.filename().string());
     write_local_header(file, members.back());
     file.write(array.header);
     file.write(array.data);

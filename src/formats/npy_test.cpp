@@ -54,9 +54,11 @@ TEST(Npy, DecodesWhatNumpyLacks) {
 
 TEST(Npy, DamageIsRefused) {
   const std::string whole = read_text_file(kFolder / "f32.npy");
-  for (size_t size = 0; size < whole.size(); ++size) error_of([&] { read_npy_bytes(as_bytes(whole).first(size), "part"); });
+  for (size_t size = 0; size < whole.size(); ++size)
+    error_of([&] { read_npy_bytes(as_bytes(whole).first(size), "part"); });
   const auto with = [&](const std::string& dict) {
-    const std::string text = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(dict.size()) + '\0' + dict + std::string(8, '\0');
+    const std::string text = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(dict.size()) + '\0' +
+                             dict + std::string(8, '\0');
     return error_of([&] { read_npy_bytes(as_bytes(text), "bad"); });
   };
   with("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}");

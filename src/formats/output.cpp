@@ -14,7 +14,8 @@ uint64_t output_bytes(const tensor::OutputTensor& t, std::string_view module) {
   const tensor::QuantFormat& f = tensor::format(t.format);
   const uint64_t count = tensor::element_count(t.shape);
   if (f.quantized() && !t.shape.empty() && !tensor::divides(t.format, static_cast<uint64_t>(t.shape.back())))
-    fail(ErrorKind::kBadInput, "[{}] tensor '{}' {}: rows of {} values do not divide into {} blocks of {}; choose another format",
+    fail(ErrorKind::kBadInput,
+         "[{}] tensor '{}' {}: rows of {} values do not divide into {} blocks of {}; choose another format",
          module, printable(t.name), tensor::shape_text(t.shape), t.shape.back(), f.name, f.block);
   return tensor::format_bytes(t.format, count);
 }
@@ -25,8 +26,8 @@ uint64_t align_up(uint64_t value, uint64_t alignment) {
   return value > UINT64_MAX - (alignment - rest) ? UINT64_MAX : value + (alignment - rest);
 }
 
-void write_tensor(AtomicFile& file, const tensor::OutputTensor& t, std::string_view module, std::vector<std::byte>& scratch,
-                  Progress& progress) {
+void write_tensor(AtomicFile& file, const tensor::OutputTensor& t, std::string_view module,
+                  std::vector<std::byte>& scratch, Progress& progress) {
   throw_if_cancelled();
   const uint64_t size = output_bytes(t, module);
   if (size > scratch.size()) {
@@ -34,7 +35,8 @@ void write_tensor(AtomicFile& file, const tensor::OutputTensor& t, std::string_v
     try {
       scratch.resize(size);
     } catch (const std::exception&) {
-      fail(ErrorKind::kResource, "[{}] tensor '{}': cannot allocate {} bytes to produce it; free memory", module, printable(t.name), size);
+      fail(ErrorKind::kResource, "[{}] tensor '{}': cannot allocate {} bytes to produce it; free memory",
+           module, printable(t.name), size);
     }
   }
   const auto bytes = std::span(scratch).first(size);
@@ -57,11 +59,13 @@ void FileGroup::create_directory(const fs::path& directory) {
   }
   for (auto p = missing.rbegin(); p != missing.rend(); ++p) {
     const bool made = fs::create_directory(*p, code);
-    if (code) fail(ErrorKind::kResource, "[file] {}: cannot create the directory: {}", p->string(), code.message());
+    if (code)
+      fail(ErrorKind::kResource, "[file] {}: cannot create the directory: {}", p->string(), code.message());
     if (made) directories_.push_back(*p);
   }
   if (!fs::is_directory(directory, code))
-    fail(ErrorKind::kResource, "[file] {}: exists and is not a directory; choose another name", directory.string());
+    fail(ErrorKind::kResource, "[file] {}: exists and is not a directory; choose another name",
+         directory.string());
 }
 
 AtomicFile& FileGroup::add(const fs::path& path) {

@@ -31,7 +31,8 @@ TEST(Peers, WriteFilesForTheReferencePackages) {
   const auto f32 = read_npy(kData / "npy/f32.npy");
   const auto scalar = read_npy(kData / "npy/f16_scalar.npy");
   write_npy(out / "f32.npy", f32.view());
-  write_npz(out / "arrays.npz", {{"f32", f32.view()}, {"scalar", scalar.view()}, {"q8", all.find("q8_0_3d")->view}});
+  write_npz(out / "arrays.npz",
+            {{"f32", f32.view()}, {"scalar", scalar.view()}, {"q8", all.find("q8_0_3d")->view}});
 }
 
 }  // namespace

@@ -24,7 +24,10 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
       current_.name = text;
       if (!names_.insert(text).second) bad("occurs twice in the header");
     } else if (depth_ == 2 && !in_metadata_ && skip_ == 0) {
-      field_ = text == "dtype" ? kDtype : text == "shape" ? kShape : text == "data_offsets" ? kOffsets : kOther;
+      field_ = text == "dtype"          ? kDtype
+               : text == "shape"        ? kShape
+               : text == "data_offsets" ? kOffsets
+                                        : kOther;
       if (field_ != kOther && (seen_ & field_)) bad("has a member twice");
       seen_ |= field_;
     }
@@ -78,7 +81,9 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool number_integer(std::int64_t) override { return ignored() || bad("has a negative number"); }
-  bool number_float(double, const std::string&) override { return ignored() || bad("has a number that is not whole"); }
+  bool number_float(double, const std::string&) override {
+    return ignored() || bad("has a number that is not whole");
+  }
   bool boolean(bool) override { return ignored() || bad("has true or false where none belongs"); }
   bool null() override {
     if (depth_ == 1 && in_metadata_) return true;
@@ -86,7 +91,9 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
   }
   bool binary(nlohmann::json::binary_t&) override { return true; }  // never in text
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
-    fail(ErrorKind::kBadInput, "[safetensors] {}: the header is not valid JSON near byte {}; the file is damaged, get it again", file_, position);
+    fail(ErrorKind::kBadInput,
+         "[safetensors] {}: the header is not valid JSON near byte {}; the file is damaged, get it again",
+         file_, position);
   }
 
  private:
@@ -98,8 +105,10 @@ class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
 
   bool bad(const std::string& problem) const {
     if (depth_ == 0)
-      fail(ErrorKind::kBadInput, "[safetensors] {}: the header is not a JSON object; the file is damaged, get it again", file_);
-    fail(ErrorKind::kBadInput, "[safetensors] {}: '{}' {}; the file is damaged", file_, printable(current_.name), problem);
+      fail(ErrorKind::kBadInput,
+           "[safetensors] {}: the header is not a JSON object; the file is damaged, get it again", file_);
+    fail(ErrorKind::kBadInput, "[safetensors] {}: '{}' {}; the file is damaged", file_,
+         printable(current_.name), problem);
   }
 
   void finish_entry() {
@@ -124,7 +133,8 @@ std::vector<SafetensorsEntry> parse_safetensors_header(std::string_view json, co
   const size_t first = json.find_first_not_of(" \t\r\n");
   // The parser itself would skip a byte order mark, and take a NUL for the end.
   if (first == std::string_view::npos || json[first] != '{' || json.find('\0') != std::string_view::npos)
-    fail(ErrorKind::kBadInput, "[safetensors] {}: the header is not a JSON object; the file is damaged, get it again", file);
+    fail(ErrorKind::kBadInput,
+         "[safetensors] {}: the header is not a JSON object; the file is damaged, get it again", file);
   HeaderEvents events(file);
   nlohmann::json::sax_parse(json.begin(), json.end(), &events);
   return std::move(events.entries);

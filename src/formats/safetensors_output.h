@@ -11,10 +11,12 @@
 
 namespace hone::formats {
 
-void check_safetensors_names(const std::vector<tensor::OutputTensor>& tensors);  // Error(kBadInput) on duplicates
+void check_safetensors_names(
+    const std::vector<tensor::OutputTensor>& tensors);  // Error(kBadInput) on duplicates
 
 // Writes the whole content of one file; the caller commits it.
 void write_safetensors_to(AtomicFile& file, std::vector<const tensor::OutputTensor*> tensors,
-                          const std::map<std::string, std::string>& metadata, std::vector<std::byte>& scratch, Progress& progress);
+                          const std::map<std::string, std::string>& metadata, std::vector<std::byte>& scratch,
+                          Progress& progress);
 
 }  // namespace hone::formats

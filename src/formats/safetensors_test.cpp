@@ -40,7 +40,8 @@ std::string refuses(const std::string& header, size_t data_bytes) {
 
 TEST(Safetensors, ReadsFilesOfTheReferencePackage) {
   const Json expected = listing("safetensors");
-  for (const char* name : {"all_dtypes.safetensors", "unaligned.safetensors"}) expect_listed(read_one(kFolder / name), expected.at(name));
+  for (const char* name : {"all_dtypes.safetensors", "unaligned.safetensors"})
+    expect_listed(read_one(kFolder / name), expected.at(name));
   for (const char* name : {"single", "sharded"}) {
     const Checkpoint c = read_hf_directory(kFolder / name);
     expect_listed(c, expected.at(name));
@@ -74,13 +75,17 @@ TEST(Safetensors, AcceptsWhatTheReferenceAccepts) {
   accepts("{" + entry + "}", 8);
   accepts(" {" + entry + "}  \n", 8);
   accepts("{}", 0);
-  accepts(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":{"x":[1,{"y":null}],"z":-1.5}}})", 8);
+  accepts(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":{"x":[1,{"y":null}],"z":-1.5}}})",
+          8);
   accepts(R"({"__metadata__":null,)" + entry + "}", 8);
   accepts(R"({"__metadata__":{"k":"v","k":"w"},)" + entry + "}", 8);
-  accepts(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[8,9]},)" + entry + "}", 9);  // order of the header differs
+  accepts(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[8,9]},)" + entry + "}",
+          9);  // order of the header differs
   accepts(R"({"e":{"dtype":"F64","shape":[0,7],"data_offsets":[8,8]},)" + entry + "}", 8);
   accepts(R"({"s":{"dtype":"F16","shape":[],"data_offsets":[0,2]}})", 2);
-  accepts(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"F64","shape":[1],"data_offsets":[1,9]}})", 9);
+  accepts(
+      R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"F64","shape":[1],"data_offsets":[1,9]}})",
+      9);
 }
 
 TEST(Safetensors, RefusesWhatTheReferenceRefuses) {
@@ -100,9 +105,11 @@ TEST(Safetensors, RefusesWhatTheReferenceRefuses) {
   refuses("{\"a\":" + std::string(200000, '{'), 0);
   for (const char* dtype : {"I4", "U4", "E8M0", "C128", "F8_E4M3FN", "f32", "Q8_0", ""})
     refuses(R"({"a":{"dtype":")" + std::string(dtype) + R"(","shape":[0],"data_offsets":[0,0]}})", 0);
-  for (const char* shape : {"[-2]", "[2.0]", "[\"2\"]", "2", "[[2]]", "null", "[18446744073709551615]", "[4294967296,4294967296,4294967296]"})
+  for (const char* shape : {"[-2]", "[2.0]", "[\"2\"]", "2", "[[2]]", "null", "[18446744073709551615]",
+                            "[4294967296,4294967296,4294967296]"})
     refuses(R"({"a":{"dtype":"F32","shape":)" + std::string(shape) + R"(,"data_offsets":[0,8]}})", 8);
-  for (const char* offsets : {"[8,0]", "[0]", "[0,8,8]", "[0,7]", "[0,9]", "[1,9]", "[0,16]", "[-1,7]", "{}", "[0,18446744073709551615]"})
+  for (const char* offsets : {"[8,0]", "[0]", "[0,8,8]", "[0,7]", "[0,9]", "[1,9]", "[0,16]", "[-1,7]", "{}",
+                              "[0,18446744073709551615]"})
     refuses(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":)" + std::string(offsets) + "}}", 8);
   refuses("{" + entry + "}", 7);
   refuses("{" + entry + "}", 9);
@@ -126,7 +133,8 @@ TEST(Safetensors, RefusesWhatTheReferenceRefuses) {
 TEST(Safetensors, TruncationAtEveryByteIsAnError) {
   const std::string whole = read_text_file(kFolder / "all_dtypes.safetensors");
   for (size_t size = 0; size < whole.size(); ++size) {
-    const std::vector<std::byte> part(as_bytes(whole).begin(), as_bytes(whole).begin() + static_cast<std::ptrdiff_t>(size));
+    const std::vector<std::byte> part(as_bytes(whole).begin(),
+                                      as_bytes(whole).begin() + static_cast<std::ptrdiff_t>(size));
     Checkpoint c;
     error_of([&] { read_safetensors_bytes(part, "part", c); });
   }
@@ -135,19 +143,31 @@ TEST(Safetensors, TruncationAtEveryByteIsAnError) {
 TEST(Safetensors, HeadersOfManyTensorsParseInLinearTime) {
   std::string header = "{";
   for (int i = 0; i < 200000; ++i)
-    header += (i ? "," : "") + fmt::format(R"("t{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})", i, i, i + 1);
+    header += (i ? "," : "") +
+              fmt::format(R"("t{}":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}})", i, i, i + 1);
   accepts(header + "}", 200000);
 }
 
 TEST(Safetensors, WriterRefusesWhatTheFormatCannotCarry) {
   TemporaryDirectory out;
   const auto nothing = [](std::span<std::byte>) {};
-  error_of([&] { write_safetensors(out / "a", {{"w", FormatId::kQ4_K, {256}, nothing}}); }, ErrorKind::kUnsupported);
-  error_of([&] { write_safetensors(out / "a", {{"w", FormatId::kF32, {1}, nothing}, {"w", FormatId::kF32, {1}, nothing}}); });
+  error_of(
+      [&] {
+        write_safetensors(out / "a", {{"w", FormatId::kQ4_K, {256}, nothing}});
+      },
+      ErrorKind::kUnsupported);
+  error_of([&] {
+    write_safetensors(out / "a", {{"w", FormatId::kF32, {1}, nothing}, {"w", FormatId::kF32, {1}, nothing}});
+  });
   error_of([&] { write_safetensors(out / "a", {{"__metadata__", FormatId::kF32, {1}, nothing}}); });
   error_of([&] { write_safetensors(out / "a", {{"\xFF", FormatId::kF32, {1}, nothing}}); });
-  error_of([&] { write_safetensors(out / "a", {{"w", FormatId::kF32, {1}, [](std::span<std::byte>) { fail(ErrorKind::kResource, "no"); }}}); },
-           ErrorKind::kResource);
+  error_of(
+      [&] {
+        write_safetensors(
+            out / "a",
+            {{"w", FormatId::kF32, {1}, [](std::span<std::byte>) { fail(ErrorKind::kResource, "no"); }}});
+      },
+      ErrorKind::kResource);
   EXPECT_EQ(out.entries(), 0u);
 }
 
@@ -156,11 +176,13 @@ TEST(HfDirectory, RoundTripsWithAndWithoutShards) {
   const Checkpoint c = read_hf_directory(kFolder / "sharded");
   write_hf_directory(out / "one", c.texts, copies(c));
   EXPECT_TRUE(std::filesystem::exists(out / "one/model.safetensors"));
-  EXPECT_EQ(read_text_file(out / "one/model.safetensors"), read_text_file(kFolder / "single/model.safetensors"));
+  EXPECT_EQ(read_text_file(out / "one/model.safetensors"),
+            read_text_file(kFolder / "single/model.safetensors"));
   write_hf_directory(out / "deep/two", c.texts, copies(c), 33);
   for (const auto& entry : std::filesystem::directory_iterator(kFolder / "sharded"))
     if (entry.path().extension() == ".safetensors") {
-      EXPECT_EQ(read_text_file(out / "deep/two" / entry.path().filename().string()), read_text_file(entry.path()));
+      EXPECT_EQ(read_text_file(out / "deep/two" / entry.path().filename().string()),
+                read_text_file(entry.path()));
     }
   const Checkpoint again = read_hf_directory(out / "deep/two");
   expect_listed(again, listing("safetensors").at("sharded"));
@@ -191,19 +213,24 @@ TEST(HfDirectory, FailedWritesLeaveNothing) {
 
 TEST(HfDirectory, BadDirectoriesAreRefused) {
   TemporaryDirectory out;
-  const auto write = [&](const std::string& name, const std::string& text) { std::ofstream(out / name, std::ios::binary) << text; };
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(out / name, std::ios::binary) << text;
+  };
   error_of([&] { read_hf_directory(out / "absent"); });
   error_of([&] { read_hf_directory(out.path()); });
   write("config.json", "{}");
   error_of([&] { read_hf_directory(out.path()); });
   write("pytorch_model.bin", "x");
-  EXPECT_NE(error_of([&] { read_hf_directory(out.path()); }, ErrorKind::kUnsupported).find("pickle"), std::string::npos);
+  EXPECT_NE(error_of([&] { read_hf_directory(out.path()); }, ErrorKind::kUnsupported).find("pickle"),
+            std::string::npos);
   const std::string one = file_text(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1);
   write("x.safetensors", one);
   write("y.safetensors", one);
-  for (const char* index : {"", "[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":"../x.safetensors"}})",
-                            R"({"weight_map":{"a":"/x.safetensors"}})", R"({"weight_map":{"a":".."}})", R"({"weight_map":{"a":"x.bin"}})",
-                            R"({"weight_map":{"a":"gone.safetensors"}})", R"({"weight_map":{"a":"x.safetensors","b":"x.safetensors"}})",
+  for (const char* index : {"", "[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{"a":1}})",
+                            R"({"weight_map":{"a":"../x.safetensors"}})",
+                            R"({"weight_map":{"a":"/x.safetensors"}})", R"({"weight_map":{"a":".."}})",
+                            R"({"weight_map":{"a":"x.bin"}})", R"({"weight_map":{"a":"gone.safetensors"}})",
+                            R"({"weight_map":{"a":"x.safetensors","b":"x.safetensors"}})",
                             R"({"weight_map":{"a":"x.safetensors","b":"y.safetensors"}})"}) {
     SCOPED_TRACE(index);
     write("model.safetensors.index.json", index);

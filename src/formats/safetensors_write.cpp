@@ -17,15 +17,18 @@ using tensor::FormatId;
 using tensor::OutputTensor;
 
 // Ascending, as the reference implementation ranks dtypes.
-constexpr FormatId kRank[] = {FormatId::kBool, FormatId::kF4, FormatId::kF6E2M3, FormatId::kF6E3M2, FormatId::kU8, FormatId::kI8,
-                              FormatId::kF8E5M2, FormatId::kF8E4M3, FormatId::kF8E8M0, FormatId::kF8E4M3Fnuz, FormatId::kF8E5M2Fnuz,
-                              FormatId::kI16, FormatId::kU16, FormatId::kF16, FormatId::kBF16, FormatId::kI32, FormatId::kU32,
-                              FormatId::kF32, FormatId::kC64, FormatId::kF64, FormatId::kI64, FormatId::kU64};
+constexpr FormatId kRank[] = {
+    FormatId::kBool,       FormatId::kF4,     FormatId::kF6E2M3, FormatId::kF6E3M2, FormatId::kU8,
+    FormatId::kI8,         FormatId::kF8E5M2, FormatId::kF8E4M3, FormatId::kF8E8M0, FormatId::kF8E4M3Fnuz,
+    FormatId::kF8E5M2Fnuz, FormatId::kI16,    FormatId::kU16,    FormatId::kF16,    FormatId::kBF16,
+    FormatId::kI32,        FormatId::kU32,    FormatId::kF32,    FormatId::kC64,    FormatId::kF64,
+    FormatId::kI64,        FormatId::kU64};
 
 size_t rank(const OutputTensor& t) {
   const auto found = std::ranges::find(kRank, t.format);
   if (found == std::end(kRank))
-    fail(ErrorKind::kUnsupported, "[safetensors] tensor '{}': safetensors cannot carry {}; choose a plain format", printable(t.name),
+    fail(ErrorKind::kUnsupported,
+         "[safetensors] tensor '{}': safetensors cannot carry {}; choose a plain format", printable(t.name),
          tensor::format(t.format).name);
   return static_cast<size_t>(found - std::begin(kRank));
 }
@@ -39,11 +42,13 @@ std::string quoted(const std::string& text) {
   }
 }
 
-std::string header_text(const std::vector<const OutputTensor*>& ordered, const std::map<std::string, std::string>& metadata) {
+std::string header_text(const std::vector<const OutputTensor*>& ordered,
+                        const std::map<std::string, std::string>& metadata) {
   std::string text = "{";
   if (!metadata.empty()) {
     text += quoted(kSafetensorsMetadata) + ":{";
-    for (const auto& [key, value] : metadata) text += (text.back() == '{' ? "" : ",") + quoted(key) + ":" + quoted(value);
+    for (const auto& [key, value] : metadata)
+      text += (text.back() == '{' ? "" : ",") + quoted(key) + ":" + quoted(value);
     text += "}";
   }
   uint64_t offset = 0;
@@ -61,19 +66,23 @@ std::string header_text(const std::vector<const OutputTensor*>& ordered, const s
 
 }  // namespace
 
-void write_safetensors_to(AtomicFile& file, std::vector<const OutputTensor*> tensors, const std::map<std::string, std::string>& metadata,
-                          std::vector<std::byte>& scratch, Progress& progress) {
+void write_safetensors_to(AtomicFile& file, std::vector<const OutputTensor*> tensors,
+                          const std::map<std::string, std::string>& metadata, std::vector<std::byte>& scratch,
+                          Progress& progress) {
   std::ranges::sort(tensors, [](const OutputTensor* a, const OutputTensor* b) {
     return std::pair(rank(*b), std::string_view(a->name)) < std::pair(rank(*a), std::string_view(b->name));
   });
   for (size_t i = 0; i < tensors.size(); ++i) {
     rank(*tensors[i]);  // a single tensor is never compared
     if (tensors[i]->name == kSafetensorsMetadata)
-      fail(ErrorKind::kBadInput, "[safetensors] a tensor cannot be called '{}'; rename it", kSafetensorsMetadata);
+      fail(ErrorKind::kBadInput, "[safetensors] a tensor cannot be called '{}'; rename it",
+           kSafetensorsMetadata);
   }
   const std::string header = header_text(tensors, metadata);
   if (header.size() > kMaxSafetensorsHeader)
-    fail(ErrorKind::kUnsupported, "[safetensors] the header would have {} bytes, more than the format allows; use more shards", header.size());
+    fail(ErrorKind::kUnsupported,
+         "[safetensors] the header would have {} bytes, more than the format allows; use more shards",
+         header.size());
   const uint64_t length = header.size();
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(header);
@@ -85,7 +94,9 @@ void check_safetensors_names(const std::vector<OutputTensor>& tensors) {
   for (const OutputTensor& t : tensors) names.push_back(t.name);
   std::ranges::sort(names);
   const auto twice = std::ranges::adjacent_find(names);
-  if (twice != names.end()) fail(ErrorKind::kBadInput, "[safetensors] tensor '{}' would be written twice; drop one", printable(*twice));
+  if (twice != names.end())
+    fail(ErrorKind::kBadInput, "[safetensors] tensor '{}' would be written twice; drop one",
+         printable(*twice));
 }
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<OutputTensor>& tensors,

@@ -39,7 +39,9 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
-inline std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+inline std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 // Output tensors that copy a checkpoint.
 inline std::vector<tensor::OutputTensor> copies(const tensor::Checkpoint& from) {
@@ -66,7 +68,9 @@ inline void expect_listed(const tensor::Checkpoint& got, const Json& expected) {
   }
 }
 
-inline Json listing(const std::string& folder) { return parse_json(read_text_file(kData / folder / "expected.json"), "expected.json"); }
+inline Json listing(const std::string& folder) {
+  return parse_json(read_text_file(kData / folder / "expected.json"), "expected.json");
+}
 
 // The message of the Error that body throws; a message is one line. Fails when it throws none.
 template <typename F>

@@ -22,7 +22,8 @@ constexpr bool kAccepts = kWholeOnly ? kIsWhole<T> : std::is_arithmetic_v<T>;
 template <typename T>
 int64_t to_int(T value, std::string_view key) {
   if constexpr (std::is_same_v<T, uint64_t>)
-    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) fail_type(key, "an integer below 2^63");
+    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+      fail_type(key, "an integer below 2^63");
   return static_cast<int64_t>(value);
 }
 
@@ -65,8 +66,10 @@ const MetaValue* Metadata::find(std::string_view key) const {
 
 void Metadata::set(const std::string& key, MetaValue value) {
   const auto [it, added] = index_.try_emplace(key, entries_.size());
-  if (added) entries_.emplace_back(key, std::move(value));
-  else entries_[it->second].second = std::move(value);
+  if (added)
+    entries_.emplace_back(key, std::move(value));
+  else
+    entries_[it->second].second = std::move(value);
 }
 
 void Metadata::erase(std::string_view key) {
@@ -81,7 +84,8 @@ void Metadata::erase(std::string_view key) {
 
 std::string Metadata::get_string(std::string_view key) const {
   const MetaValue* value = find(key);
-  if (!value) fail(ErrorKind::kBadInput, "[metadata] key '{}' is missing; the file is not a complete model", key);
+  if (!value)
+    fail(ErrorKind::kBadInput, "[metadata] key '{}' is missing; the file is not a complete model", key);
   const auto* text = std::get_if<std::string>(value);
   if (!text) fail_type(key, "a string");
   return *text;
@@ -93,17 +97,22 @@ std::string Metadata::get_string_or(std::string_view key, std::string fallback) 
 
 int64_t Metadata::get_int(std::string_view key) const {
   const MetaValue* value = find(key);
-  if (!value) fail(ErrorKind::kBadInput, "[metadata] key '{}' is missing; the file is not a complete model", key);
+  if (!value)
+    fail(ErrorKind::kBadInput, "[metadata] key '{}' is missing; the file is not a complete model", key);
   return std::visit(
       [&](const auto& v) -> int64_t {
         using T = std::decay_t<decltype(v)>;
-        if constexpr (kIsNumber<T> && kIsWhole<T>) return to_int(v, key);
-        else fail_type(key, "an integer");
+        if constexpr (kIsNumber<T> && kIsWhole<T>)
+          return to_int(v, key);
+        else
+          fail_type(key, "an integer");
       },
       *value);
 }
 
-int64_t Metadata::get_int_or(std::string_view key, int64_t fallback) const { return find(key) ? get_int(key) : fallback; }
+int64_t Metadata::get_int_or(std::string_view key, int64_t fallback) const {
+  return find(key) ? get_int(key) : fallback;
+}
 
 double Metadata::get_number_or(std::string_view key, double fallback) const {
   const MetaValue* value = find(key);
@@ -111,8 +120,10 @@ double Metadata::get_number_or(std::string_view key, double fallback) const {
   return std::visit(
       [&](const auto& v) -> double {
         using T = std::decay_t<decltype(v)>;
-        if constexpr (kIsNumber<T>) return static_cast<double>(v);
-        else fail_type(key, "a number");
+        if constexpr (kIsNumber<T>)
+          return static_cast<double>(v);
+        else
+          fail_type(key, "a number");
       },
       *value);
 }
@@ -146,7 +157,8 @@ std::vector<int64_t> Metadata::get_ints(std::string_view key) const {
 
 void Checkpoint::add(NamedTensor tensor) {
   if (!index_.try_emplace(tensor.name, tensors_.size()).second)
-    fail(ErrorKind::kBadInput, "[checkpoint] {}: tensor '{}' occurs twice; the file is damaged", source_name(), tensor.name);
+    fail(ErrorKind::kBadInput, "[checkpoint] {}: tensor '{}' occurs twice; the file is damaged",
+         source_name(), tensor.name);
   tensors_.push_back(std::move(tensor));
 }
 

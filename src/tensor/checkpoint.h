@@ -43,8 +43,9 @@ class Metadata {
   double get_number_or(std::string_view key, double fallback) const;
   bool get_bool_or(std::string_view key, bool fallback) const;
   const std::vector<std::string>* find_strings(std::string_view key) const;  // null when absent
-  std::vector<double> get_numbers(std::string_view key) const;               // empty when absent
-  std::vector<int64_t> get_ints(std::string_view key) const;                 // empty when absent
+  // Empty when absent; a single number counts as an array of one.
+  std::vector<double> get_numbers(std::string_view key) const;
+  std::vector<int64_t> get_ints(std::string_view key) const;
 
  private:
   std::vector<std::pair<std::string, MetaValue>> entries_;

@@ -12,7 +12,15 @@
 
 #include "base/half.h"
 
-static_assert(std::endian::native == std::endian::little, "storage formats are little-endian and read in place");
+// A fused multiply-add would round once where the reference rounds twice.
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+static_assert(std::endian::native == std::endian::little,
+              "storage formats are little-endian and read in place");
 
 namespace hone::tensor {
 
@@ -26,8 +34,12 @@ template <typename T>
 void store(void* p, T value) {
   std::memcpy(p, &value, sizeof(T));
 }
-inline float load_f16(const uint8_t* p) { return f16_to_f32(load<uint16_t>(p)); }
-inline void store_f16(uint8_t* p, float value) { store<uint16_t>(p, f32_to_f16(value)); }
+inline float load_f16(const uint8_t* p) {
+  return f16_to_f32(load<uint16_t>(p));
+}
+inline void store_f16(uint8_t* p, float value) {
+  store<uint16_t>(p, f32_to_f16(value));
+}
 
 // Float to integer in [low, high]; NaN gives low (a plain cast would be undefined).
 inline int clamp_to_int(float value, int low, int high) {
@@ -35,7 +47,9 @@ inline int clamp_to_int(float value, int low, int high) {
   if (value >= static_cast<float>(high)) return high;
   return static_cast<int>(value);
 }
-inline float inverse(float d) { return d == 0.0f ? 0.0f : 1.0f / d; }
+inline float inverse(float d) {
+  return d == 0.0f ? 0.0f : 1.0f / d;
+}
 
 // Calls one(block bytes, block values) for each block of n values.
 template <uint32_t kBlock, uint32_t kBytes, typename F>
@@ -58,12 +72,13 @@ inline float signed_peak(const float* x, size_t n) {
 }
 
 // The 16 levels of the IQ4 formats.
-inline constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+inline constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                          1,    13,   25,  38,  53,  69,  89,  113};
 // The 16 values of F4 (E2M1), doubled so that they are whole; code 8 is plain zero.
 inline constexpr int8_t kF4Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-#define HONE_CODEC(name)                                             \
-  void decode_##name(const std::byte* src, float* dst, size_t n);    \
+#define HONE_CODEC(name)                                          \
+  void decode_##name(const std::byte* src, float* dst, size_t n); \
   void encode_##name(const float* src, std::byte* dst, size_t n)
 
 // codec_plain.cpp

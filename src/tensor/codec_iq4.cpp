@@ -6,11 +6,14 @@ namespace hone::tensor {
 namespace {
 
 uint8_t nearest_level(float x) {
-  const int8_t* above = std::lower_bound(kIq4Levels, kIq4Levels + 16, x, [](int8_t level, float v) { return static_cast<float>(level) < v; });
+  const int8_t* above = std::lower_bound(kIq4Levels, kIq4Levels + 16, x,
+                                         [](int8_t level, float v) { return static_cast<float>(level) < v; });
   if (above == kIq4Levels) return 0;
   if (above == kIq4Levels + 16) return 15;
   const auto index = static_cast<uint8_t>(above - kIq4Levels);
-  return x - static_cast<float>(above[-1]) < static_cast<float>(above[0]) - x ? static_cast<uint8_t>(index - 1) : index;
+  return x - static_cast<float>(above[-1]) < static_cast<float>(above[0]) - x
+             ? static_cast<uint8_t>(index - 1)
+             : index;
 }
 
 // 32 values at 16 bytes: low nibbles are values 0..15, high nibbles 16..31.
@@ -30,7 +33,8 @@ void decode_levels(const uint8_t* qs, float d, float* y) {
 
 // f16 d, nibbles[16]
 void decode_iq4_nl(const std::byte* src, float* dst, size_t n) {
-  decode_blocks<32, 18>(src, dst, n, [](const uint8_t* b, float* y) { decode_levels(b + 2, load_f16(b), y); });
+  decode_blocks<32, 18>(src, dst, n,
+                        [](const uint8_t* b, float* y) { decode_levels(b + 2, load_f16(b), y); });
 }
 void encode_iq4_nl(const float* src, std::byte* dst, size_t n) {
   encode_blocks<32, 18>(src, dst, n, [](const float* x, uint8_t* b) {

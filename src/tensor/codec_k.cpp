@@ -8,7 +8,9 @@ namespace {
 
 constexpr int kSuper = 256;
 
-int round_clamped(float value, int low, int high) { return clamp_to_int(std::nearbyint(value), low, high); }
+int round_clamped(float value, int low, int high) {
+  return clamp_to_int(std::nearbyint(value), low, high);
+}
 
 // Eight pairs of 6-bit scales and minimums in 12 bytes: the first four pairs whole in bytes 0..7, of the
 // others the low nibbles in bytes 8..11 and the two high bits on top of bytes 0..7.
@@ -33,7 +35,8 @@ void pack_scale_min(uint8_t* s, int j, ScaleMin v) {  // s starts zeroed
 // Plain affine fit of each sub-block: x ~ d*S*q - dmin*M with q in [0, levels] and S, M in [0, top].
 // Fills the codes q[256], the integer scales, and the two F16 scales at b_d and b_dmin.
 template <int kSub>
-void fit_affine(const float* x, int levels, int top, uint8_t* q, ScaleMin* out, uint8_t* b_d, uint8_t* b_dmin) {
+void fit_affine(const float* x, int levels, int top, uint8_t* q, ScaleMin* out, uint8_t* b_d,
+                uint8_t* b_dmin) {
   constexpr int kCount = kSuper / kSub;
   float scales[kCount], mins[kCount], max_scale = 0, max_min = 0;
   for (int j = 0; j < kCount; ++j) {
@@ -69,13 +72,17 @@ void fit_symmetric(const float* x, int zero, int top, uint8_t* q, int* out, uint
 }
 
 // 2-bit codes in 64 bytes: value e at byte 32*(e/128) + e%32, shift 2*((e%128)/32).
-int two_bits(const uint8_t* qs, int e) { return (qs[32 * (e / 128) + e % 32] >> (2 * ((e % 128) / 32))) & 3; }
+int two_bits(const uint8_t* qs, int e) {
+  return (qs[32 * (e / 128) + e % 32] >> (2 * ((e % 128) / 32))) & 3;
+}
 void set_two_bits(uint8_t* qs, int e, int code) {
   uint8_t& byte = qs[32 * (e / 128) + e % 32];
   byte = static_cast<uint8_t>(byte | (code << (2 * ((e % 128) / 32))));
 }
 // 4-bit codes in 128 bytes: value e at byte 32*(e/64) + e%32, high nibble for odd e/32.
-int nibble(const uint8_t* qs, int e) { return (qs[32 * (e / 64) + e % 32] >> (4 * ((e / 32) & 1))) & 15; }
+int nibble(const uint8_t* qs, int e) {
+  return (qs[32 * (e / 64) + e % 32] >> (4 * ((e / 32) & 1))) & 15;
+}
 void set_nibble(uint8_t* qs, int e, int code) {
   uint8_t& byte = qs[32 * (e / 64) + e % 32];
   byte = static_cast<uint8_t>(byte | ((code & 15) << (4 * ((e / 32) & 1))));
@@ -108,7 +115,8 @@ void decode_q2_k(const std::byte* src, float* dst, size_t n) {
     const float d = load_f16(b + 80), dmin = load_f16(b + 82);
     for (int j = 0; j < 16; ++j) {
       const float step = d * static_cast<float>(b[j] & 15), offset = dmin * static_cast<float>(b[j] >> 4);
-      for (int e = 16 * j; e < 16 * (j + 1); ++e) y[e] = step * static_cast<float>(two_bits(b + 16, e)) - offset;
+      for (int e = 16 * j; e < 16 * (j + 1); ++e)
+        y[e] = step * static_cast<float>(two_bits(b + 16, e)) - offset;
     }
   });
 }
@@ -155,7 +163,8 @@ void decode_q4_k(const std::byte* src, float* dst, size_t n) {
     for (int j = 0; j < 8; ++j) {
       const auto [scale, min] = unpack_scale_min(b + 4, j);
       const float step = d * static_cast<float>(scale), offset = dmin * static_cast<float>(min);
-      for (int e = 32 * j; e < 32 * (j + 1); ++e) y[e] = step * static_cast<float>(nibble(b + 16, e)) - offset;
+      for (int e = 32 * j; e < 32 * (j + 1); ++e)
+        y[e] = step * static_cast<float>(nibble(b + 16, e)) - offset;
     }
   });
 }

@@ -17,8 +17,10 @@ using Table = std::array<float, 256>;
 float minifloat(unsigned code, int mantissa_bits, int bias) {
   const unsigned magnitude = code & 0x7F;
   const int exponent = static_cast<int>(magnitude >> mantissa_bits);
-  const float fraction = static_cast<float>(magnitude & ((1u << mantissa_bits) - 1)) / static_cast<float>(1 << mantissa_bits);
-  const float value = exponent == 0 ? std::ldexp(fraction, 1 - bias) : std::ldexp(1.0f + fraction, exponent - bias);
+  const float fraction =
+      static_cast<float>(magnitude & ((1u << mantissa_bits) - 1)) / static_cast<float>(1 << mantissa_bits);
+  const float value =
+      exponent == 0 ? std::ldexp(fraction, 1 - bias) : std::ldexp(1.0f + fraction, exponent - bias);
   return code & 0x80 ? -value : value;
 }
 
@@ -42,7 +44,8 @@ Table make_fnuz(int mantissa_bits, int bias) {
   return t;
 }
 
-const Table kE4m3 = make_e4m3(), kE5m2 = make_e5m2(), kE4m3Fnuz = make_fnuz(3, 8), kE5m2Fnuz = make_fnuz(2, 16);
+const Table kE4m3 = make_e4m3(), kE5m2 = make_e5m2(), kE4m3Fnuz = make_fnuz(3, 8),
+            kE5m2Fnuz = make_fnuz(2, 16);
 
 void decode_table(const Table& table, const std::byte* src, float* dst, size_t n) {
   for (size_t i = 0; i < n; ++i) dst[i] = table[std::to_integer<uint8_t>(src[i])];
@@ -59,8 +62,8 @@ uint8_t nearest_code(const Table& table, uint8_t last, float magnitude) {
   return up < down || (up == down && code % 2 == 0) ? code : static_cast<uint8_t>(code - 1);
 }
 
-void encode_table(const Table& table, uint8_t last, uint8_t nan, bool negative_zero, const float* src, std::byte* dst,
-                  size_t n) {
+void encode_table(const Table& table, uint8_t last, uint8_t nan, bool negative_zero, const float* src,
+                  std::byte* dst, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const float x = src[i];
     uint8_t code = std::isnan(x) ? nan : nearest_code(table, last, std::fabs(x));
@@ -91,15 +94,27 @@ float mx_half_scale(uint8_t code) {
 
 }  // namespace
 
-void decode_f8_e4m3(const std::byte* src, float* dst, size_t n) { decode_table(kE4m3, src, dst, n); }
-void encode_f8_e4m3(const float* src, std::byte* dst, size_t n) { encode_table(kE4m3, 0x7E, 0x7F, true, src, dst, n); }
-void decode_f8_e5m2(const std::byte* src, float* dst, size_t n) { decode_table(kE5m2, src, dst, n); }
-void encode_f8_e5m2(const float* src, std::byte* dst, size_t n) { encode_table(kE5m2, 0x7B, 0x7E, true, src, dst, n); }
-void decode_f8_e4m3fnuz(const std::byte* src, float* dst, size_t n) { decode_table(kE4m3Fnuz, src, dst, n); }
+void decode_f8_e4m3(const std::byte* src, float* dst, size_t n) {
+  decode_table(kE4m3, src, dst, n);
+}
+void encode_f8_e4m3(const float* src, std::byte* dst, size_t n) {
+  encode_table(kE4m3, 0x7E, 0x7F, true, src, dst, n);
+}
+void decode_f8_e5m2(const std::byte* src, float* dst, size_t n) {
+  decode_table(kE5m2, src, dst, n);
+}
+void encode_f8_e5m2(const float* src, std::byte* dst, size_t n) {
+  encode_table(kE5m2, 0x7B, 0x7E, true, src, dst, n);
+}
+void decode_f8_e4m3fnuz(const std::byte* src, float* dst, size_t n) {
+  decode_table(kE4m3Fnuz, src, dst, n);
+}
 void encode_f8_e4m3fnuz(const float* src, std::byte* dst, size_t n) {
   encode_table(kE4m3Fnuz, 0x7F, 0x80, false, src, dst, n);
 }
-void decode_f8_e5m2fnuz(const std::byte* src, float* dst, size_t n) { decode_table(kE5m2Fnuz, src, dst, n); }
+void decode_f8_e5m2fnuz(const std::byte* src, float* dst, size_t n) {
+  decode_table(kE5m2Fnuz, src, dst, n);
+}
 void encode_f8_e5m2fnuz(const float* src, std::byte* dst, size_t n) {
   encode_table(kE5m2Fnuz, 0x7F, 0x80, false, src, dst, n);
 }
@@ -113,7 +128,8 @@ void encode_f8_e8m0(const float* src, std::byte* dst, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const uint32_t bits = std::bit_cast<uint32_t>(src[i]);
     uint32_t code = src[i] == 0 ? 0 : 255;
-    if (src[i] > 0) code = bits < 0x00800000u ? bits >= 0x00600000u : std::min((bits + 0x00400000u) >> 23, 254u);
+    if (src[i] > 0)
+      code = bits < 0x00800000u ? bits >= 0x00600000u : std::min((bits + 0x00400000u) >> 23, 254u);
     dst[i] = std::byte(code);
   }
 }
@@ -156,7 +172,8 @@ void decode_mxfp4(const std::byte* src, float* dst, size_t n) {
 void encode_mxfp4(const float* src, std::byte* dst, size_t n) {
   encode_blocks<32, 17>(src, dst, n, [](const float* x, uint8_t* b) {
     const float peak = std::fabs(signed_peak(x, 32));
-    b[0] = peak > 0 ? static_cast<uint8_t>(clamp_to_int(std::floor(std::log2(peak)) - 2.0f + 127.0f, 0, 254)) : 0;
+    b[0] = peak > 0 ? static_cast<uint8_t>(clamp_to_int(std::floor(std::log2(peak)) - 2.0f + 127.0f, 0, 254))
+                    : 0;
     const float d = mx_half_scale(b[0]);
     for (int i = 0; i < 16; ++i)
       b[1 + i] = static_cast<uint8_t>(nearest_f4(x[i], d) | (nearest_f4(x[i + 16], d) << 4));

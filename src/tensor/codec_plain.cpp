@@ -59,9 +59,13 @@ void encode_bool(const float* src, std::byte* dst, size_t n) {
   for (size_t i = 0; i < n; ++i) dst[i] = std::byte(src[i] != 0.0f);
 }
 
-#define HONE_NUMBER_CODEC(name, type)                                                                           \
-  void decode_##name(const std::byte* src, float* dst, size_t n) { decode_numbers<type>(src, dst, n); }         \
-  void encode_##name(const float* src, std::byte* dst, size_t n) { encode_numbers<type>(src, dst, n); }
+#define HONE_NUMBER_CODEC(name, type)                              \
+  void decode_##name(const std::byte* src, float* dst, size_t n) { \
+    decode_numbers<type>(src, dst, n);                             \
+  }                                                                \
+  void encode_##name(const float* src, std::byte* dst, size_t n) { \
+    encode_numbers<type>(src, dst, n);                             \
+  }
 HONE_NUMBER_CODEC(f64, double)
 HONE_NUMBER_CODEC(i8, int8_t)
 HONE_NUMBER_CODEC(i16, int16_t)

@@ -71,16 +71,19 @@ void encode_q8_0(const float* src, std::byte* dst, size_t n) {
   encode_blocks<32, 34>(src, dst, n, [](const float* x, uint8_t* b) {
     const float d = std::fabs(signed_peak(x, 32)) / 127.0f, id = inverse(d);
     store_f16(b, d);
-    for (int i = 0; i < 32; ++i) b[2 + i] = static_cast<uint8_t>(clamp_to_int(std::round(x[i] * id), -127, 127));
+    for (int i = 0; i < 32; ++i)
+      b[2 + i] = static_cast<uint8_t>(clamp_to_int(std::round(x[i] * id), -127, 127));
   });
 }
 
 // f16 d, nibbles[16]
 void decode_q4_0(const std::byte* src, float* dst, size_t n) {
-  decode_blocks<32, 18>(src, dst, n, [](const uint8_t* b, float* y) { decode_symmetric(b, b + 2, nullptr, 8, y); });
+  decode_blocks<32, 18>(src, dst, n,
+                        [](const uint8_t* b, float* y) { decode_symmetric(b, b + 2, nullptr, 8, y); });
 }
 void encode_q4_0(const float* src, std::byte* dst, size_t n) {
-  encode_blocks<32, 18>(src, dst, n, [](const float* x, uint8_t* b) { encode_symmetric(x, b, 8, b + 2, nullptr); });
+  encode_blocks<32, 18>(src, dst, n,
+                        [](const float* x, uint8_t* b) { encode_symmetric(x, b, 8, b + 2, nullptr); });
 }
 
 // f16 d, f16 m, nibbles[16]
@@ -88,15 +91,18 @@ void decode_q4_1(const std::byte* src, float* dst, size_t n) {
   decode_blocks<32, 20>(src, dst, n, [](const uint8_t* b, float* y) { decode_affine(b, b + 4, nullptr, y); });
 }
 void encode_q4_1(const float* src, std::byte* dst, size_t n) {
-  encode_blocks<32, 20>(src, dst, n, [](const float* x, uint8_t* b) { encode_affine(x, b, 15, b + 4, nullptr); });
+  encode_blocks<32, 20>(src, dst, n,
+                        [](const float* x, uint8_t* b) { encode_affine(x, b, 15, b + 4, nullptr); });
 }
 
 // f16 d, u32 fifth bits, nibbles[16]
 void decode_q5_0(const std::byte* src, float* dst, size_t n) {
-  decode_blocks<32, 22>(src, dst, n, [](const uint8_t* b, float* y) { decode_symmetric(b, b + 6, b + 2, 16, y); });
+  decode_blocks<32, 22>(src, dst, n,
+                        [](const uint8_t* b, float* y) { decode_symmetric(b, b + 6, b + 2, 16, y); });
 }
 void encode_q5_0(const float* src, std::byte* dst, size_t n) {
-  encode_blocks<32, 22>(src, dst, n, [](const float* x, uint8_t* b) { encode_symmetric(x, b, 16, b + 6, b + 2); });
+  encode_blocks<32, 22>(src, dst, n,
+                        [](const float* x, uint8_t* b) { encode_symmetric(x, b, 16, b + 6, b + 2); });
 }
 
 // f16 d, f16 m, u32 fifth bits, nibbles[16]
@@ -104,7 +110,8 @@ void decode_q5_1(const std::byte* src, float* dst, size_t n) {
   decode_blocks<32, 24>(src, dst, n, [](const uint8_t* b, float* y) { decode_affine(b, b + 8, b + 4, y); });
 }
 void encode_q5_1(const float* src, std::byte* dst, size_t n) {
-  encode_blocks<32, 24>(src, dst, n, [](const float* x, uint8_t* b) { encode_affine(x, b, 31, b + 8, b + 4); });
+  encode_blocks<32, 24>(src, dst, n,
+                        [](const float* x, uint8_t* b) { encode_affine(x, b, 31, b + 8, b + 4); });
 }
 
 // f16 d, 2-bit codes[64]; value d * (q - 1)

@@ -1,4 +1,6 @@
 // Codecs against fixtures made by the reference packages (tests/tools/make_format_fixtures.py).
+#include "tensor/codec.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "tensor/codec.h"
 #include "tensor/tensor.h"
 
 namespace hone::tensor {
@@ -19,7 +20,9 @@ struct Fixture {
   std::vector<float> values;
 };
 
-std::string contents(const std::string& name) { return read_text_file(kFolder + name); }
+std::string contents(const std::string& name) {
+  return read_text_file(kFolder + name);
+}
 
 Fixture fixture(const std::string& name) {
   const std::string text = contents(name);
@@ -64,7 +67,8 @@ TEST(Codec, DecodeEqualsReferenceBitForBit) {
       if (std::isnan(expected.values[i])) {
         ASSERT_TRUE(std::isnan(got[i])) << i;
       } else {
-        ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(expected.values[i])) << i << ": " << got[i];
+        ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(expected.values[i]))
+            << i << ": " << got[i];
       }
     }
     ++formats;
@@ -74,7 +78,8 @@ TEST(Codec, DecodeEqualsReferenceBitForBit) {
 
 TEST(Codec, PlainEncodeEqualsReferenceByteForByte) {
   const std::vector<float> x = input();
-  for (const char* name : {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4", "Q2_0", "Q8_K", "F16", "BF16", "F4"}) {
+  for (const char* name :
+       {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4", "Q2_0", "Q8_K", "F16", "BF16", "F4"}) {
     SCOPED_TRACE(name);
     const QuantFormat& f = *find_format(name);
     const Fixture expected = fixture(std::string(name) + ".enc");
@@ -82,7 +87,8 @@ TEST(Codec, PlainEncodeEqualsReferenceByteForByte) {
     f.encode(x.data(), got.data(), x.size());
     ASSERT_EQ(got.size(), expected.encoded.size());
     for (size_t i = 0; i < got.size(); ++i)
-      ASSERT_EQ(got[i], expected.encoded[i]) << "byte " << i % f.block_bytes << " of block " << i / f.block_bytes;
+      ASSERT_EQ(got[i], expected.encoded[i])
+          << "byte " << i % f.block_bytes << " of block " << i / f.block_bytes;
   }
 }
 
@@ -96,7 +102,8 @@ TEST(Codec, MinifloatEncodeEqualsReference) {
     std::vector<std::byte> got(x.size());
     f.encode(x.data(), got.data(), x.size());
     for (size_t i = 0; i < got.size(); ++i) {
-      if (f.id == FormatId::kF8E8M0 && x[i] == 0) continue;  // no zero: ml_dtypes has NaN there, torch and hone 2^-127
+      if (f.id == FormatId::kF8E8M0 && x[i] == 0)
+        continue;  // no zero: ml_dtypes has NaN there, torch and hone 2^-127
       ASSERT_EQ(got[i], expected.encoded[i]) << i << ": " << x[i];
     }
   }
@@ -124,7 +131,8 @@ TEST(Codec, EveryMinifloatCodeSurvivesARoundTrip) {
   }
 }
 
-double squared_error(const QuantFormat& f, const std::vector<float>& x, const std::vector<std::byte>& encoded) {
+double squared_error(const QuantFormat& f, const std::vector<float>& x,
+                     const std::vector<std::byte>& encoded) {
   std::vector<float> y(x.size());
   f.decode(encoded.data(), y.data(), y.size());
   double sum = 0;
@@ -139,7 +147,8 @@ TEST(Codec, BlockEncodeErrorIsNearTheSearchOfGgml) {
     const QuantFormat& f = *find_format(name);
     std::vector<std::byte> got(format_bytes(f.id, x.size()));
     f.encode(x.data(), got.data(), x.size());
-    const double ours = squared_error(f, x, got), theirs = squared_error(f, x, fixture(std::string(name) + ".enc").encoded);
+    const double ours = squared_error(f, x, got),
+                 theirs = squared_error(f, x, fixture(std::string(name) + ".enc").encoded);
     EXPECT_LT(ours, 2.0 * theirs) << name;
     EXPECT_GT(ours, 0.2 * theirs) << name;
   }

@@ -18,6 +18,7 @@ constexpr auto kSuper = ScaleKind::kSuperScale, kSuperMin = ScaleKind::kSuperSca
 using F = FormatId;
 using D = DType;
 
+// clang-format off
 // Rows stand in the order of FormatId.
 constexpr std::array<QuantFormat, kFormatCount> kTable{{
     // id, name, dtype, block, bytes, scale, sub-block, ggml type, activation only, decode, encode
@@ -60,6 +61,7 @@ constexpr std::array<QuantFormat, kFormatCount> kTable{{
     {F::kMXFP4, "MXFP4", D::kF32, 32, 17, kOne, 32, 39, false, CODEC(mxfp4)},
     {F::kQ2_0, "Q2_0", D::kF32, 64, 18, kOne, 64, 42, false, CODEC(q2_0)},
 }};
+// clang-format on
 #undef CODEC
 
 constexpr bool in_order() {
@@ -73,29 +75,39 @@ struct DTypeRow {
   const char* name;
   int bits;
 };
-constexpr DTypeRow kDTypes[] = {{"F32", 32}, {"F16", 16}, {"BF16", 16}, {"F64", 64}, {"I8", 8}, {"I16", 16}, {"I32", 32}, {"I64", 64},
-                                {"U8", 8}, {"U16", 16}, {"U32", 32}, {"U64", 64}, {"BOOL", 8}, {"F8_E4M3", 8}, {"F8_E5M2", 8},
-                                {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}, {"C64", 64}};
+constexpr DTypeRow kDTypes[] = {
+    {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"F64", 64},    {"I8", 8},          {"I16", 16},
+    {"I32", 32},    {"I64", 64},    {"U8", 8},      {"U16", 16},    {"U32", 32},        {"U64", 64},
+    {"BOOL", 8},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},      {"C64", 64}};
 static_assert(std::size(kDTypes) == static_cast<size_t>(DType::kC64) + 1);
 
 bool same_letters(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::toupper(x) == std::toupper(y); });
+  return std::ranges::equal(
+      a, b, [](unsigned char x, unsigned char y) { return std::toupper(x) == std::toupper(y); });
 }
 
 }  // namespace
 
-const char* dtype_name(DType dtype) { return kDTypes[static_cast<size_t>(dtype)].name; }
-int dtype_bits(DType dtype) { return kDTypes[static_cast<size_t>(dtype)].bits; }
+const char* dtype_name(DType dtype) {
+  return kDTypes[static_cast<size_t>(dtype)].name;
+}
+int dtype_bits(DType dtype) {
+  return kDTypes[static_cast<size_t>(dtype)].bits;
+}
 
 const QuantFormat& format(FormatId id) {
   HONE_CHECK(static_cast<size_t>(id) < kFormatCount);
   return kTable[static_cast<size_t>(id)];
 }
 
-std::span<const QuantFormat> all_formats() { return kTable; }
+std::span<const QuantFormat> all_formats() {
+  return kTable;
+}
 
 const QuantFormat* find_format(std::string_view name) {
-  const auto row = std::ranges::find_if(kTable, [&](const QuantFormat& f) { return same_letters(f.name, name); });
+  const auto row =
+      std::ranges::find_if(kTable, [&](const QuantFormat& f) { return same_letters(f.name, name); });
   return row == kTable.end() ? nullptr : &*row;
 }
 
@@ -108,13 +120,18 @@ const QuantFormat* find_gguf_type(int type) {
 uint64_t format_bytes(FormatId id, uint64_t n) {
   const QuantFormat& f = format(id);
   if (n % f.block != 0)
-    fail(ErrorKind::kBadInput, "[tensor] {}: {} elements are no multiple of the block of {}; choose another format", f.name, n, f.block);
+    fail(ErrorKind::kBadInput,
+         "[tensor] {}: {} elements are no multiple of the block of {}; choose another format", f.name, n,
+         f.block);
   uint64_t bytes = 0;
   if (__builtin_mul_overflow(n / f.block, uint64_t{f.block_bytes}, &bytes))
-    fail(ErrorKind::kBadInput, "[tensor] {}: the size of {} elements overflows; the shape is not plausible", f.name, n);
+    fail(ErrorKind::kBadInput, "[tensor] {}: the size of {} elements overflows; the shape is not plausible",
+         f.name, n);
   return bytes;
 }
 
-bool divides(FormatId id, uint64_t row_length) { return row_length % format(id).block == 0; }
+bool divides(FormatId id, uint64_t row_length) {
+  return row_length % format(id).block == 0;
+}
 
 }  // namespace hone::tensor

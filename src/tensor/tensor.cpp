@@ -26,10 +26,12 @@ std::string shape_text(const Shape& shape) {
 
 void decode_rows(const TensorView& view, uint64_t begin, uint64_t count, float* dst) {
   const QuantFormat& f = format(view.format);
-  if (!f.decode) fail(ErrorKind::kUnsupported, "[tensor] {} has no decoding to F32; it can only be copied", f.name);
+  if (!f.decode)
+    fail(ErrorKind::kUnsupported, "[tensor] {} has no decoding to F32; it can only be copied", f.name);
   const uint64_t rows = view.rows(), length = static_cast<uint64_t>(view.row_length());
   HONE_CHECK(begin <= rows && count <= rows - begin);
-  const uint64_t start = format_bytes(view.format, begin * length), size = format_bytes(view.format, count * length);
+  const uint64_t start = format_bytes(view.format, begin * length),
+                 size = format_bytes(view.format, count * length);
   HONE_CHECK(start + size <= view.bytes.size());
   f.decode(view.bytes.data() + start, dst, count * length);
 }
@@ -45,14 +47,20 @@ std::vector<float> decode(const TensorView& view) {
 Tensor::Tensor(FormatId format, Shape shape) : format_(format), shape_(std::move(shape)) {
   size_ = format_bytes(format_, element_count(shape_));
   constexpr size_t kAlign = 64;
-  if (size_ > SIZE_MAX - kAlign) fail(ErrorKind::kBadInput, "[tensor] shape {}: too large", shape_text(shape_));
+  if (size_ > SIZE_MAX - kAlign)
+    fail(ErrorKind::kBadInput, "[tensor] shape {}: too large", shape_text(shape_));
   const size_t rounded = std::max<size_t>(kAlign, (size_ + kAlign - 1) / kAlign * kAlign);
   auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlign, rounded));
-  if (!data) fail(ErrorKind::kResource, "[tensor] cannot allocate {} bytes for shape {}; free memory or use a smaller model", size_, shape_text(shape_));
+  if (!data)
+    fail(ErrorKind::kResource,
+         "[tensor] cannot allocate {} bytes for shape {}; free memory or use a smaller model", size_,
+         shape_text(shape_));
   std::memset(data, 0, rounded);
   data_.reset(data);
 }
 
-void Tensor::Free::operator()(std::byte* p) const { std::free(p); }
+void Tensor::Free::operator()(std::byte* p) const {
+  std::free(p);
+}
 
 }  // namespace hone::tensor
