@@ -7,14 +7,15 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
+#include "evaluate/divergence.h"
 #include "generate/chat.h"
 
 namespace hone::evaluate {
 namespace {
 
 using text::TokenId;
-constexpr int64_t kBatch = 16;      // rows: one read of the weights serves them all
-constexpr int64_t kSegment = 256;   // tokens a row writes; windows are joined from segments
+constexpr int64_t kBatch = 32;             // rows: one decode of the weights serves them all
+constexpr int64_t kShortestSegment = 128;  // tokens a row writes at least; windows are joined from segments
 
 // A model that starts from nothing but its start token repeats itself; a few words set the subject. The empty
 // one leaves it the choice.
@@ -34,9 +35,11 @@ constexpr const char* kQuestions[] = {
 
 std::vector<TokenId> opening_ids(const text::Tokenizer& tokenizer, uint64_t index) {
   std::vector<TokenId> ids;
-  const auto start = tokenizer.bos ? tokenizer.bos : tokenizer.eos;
-  if (start) ids.push_back(*start);
   std::string opening = kOpenings[index % std::size(kOpenings)];
+  // As the tokenizer begins a text. Where it adds no start token, one in front would announce a turn of a chat to
+  // many models; only the empty opening needs it.
+  const auto start = tokenizer.bos ? tokenizer.bos : tokenizer.eos;
+  if (start && (opening.empty() || adds_bos(tokenizer))) ids.push_back(*start);
   if (opening.empty() && ids.empty()) opening = "The";  // something must be fed
   const auto words = tokenizer.encode(opening, {.add_special = false, .parse_special = false});
   ids.insert(ids.end(), words.begin(), words.end());
@@ -80,6 +83,14 @@ generate::SamplingOptions sampling(uint64_t seed, uint64_t index) {
   return options;
 }
 
+// Segments as long as the windows allow with a batch well filled: the time goes down with the rows, and long
+// ones show long contexts.
+int64_t segment_length(int64_t tokens, int64_t window) {
+  int64_t segment = window;
+  while (tokens / segment < kBatch && segment % 2 == 0 && segment / 2 >= kShortestSegment) segment /= 2;
+  return segment;
+}
+
 // One segment under way in a batch row.
 struct Row {
   Row(uint64_t seed, uint64_t index, bool is_chat) : sampler(sampling(seed, index)), chat(is_chat) {}
@@ -112,7 +123,7 @@ std::vector<std::vector<TokenId>> self_text(const models::Model& model, exec::De
                                             int64_t window, uint64_t seed, ProgressSink* progress) {
   if (tokens <= 0 || window <= 0) fail(ErrorKind::kUsage, "[evaluate] {} tokens in windows of {}: both must be positive", tokens, window);
   const int64_t windows = (tokens + window - 1) / window;
-  const int64_t segment = window > kSegment && window % kSegment == 0 ? kSegment : window;
+  const int64_t segment = segment_length(windows * window, window);
   const int64_t segments = windows * (window / segment);
   generate::SessionOptions options;
   options.context = segment;
