@@ -94,8 +94,9 @@ std::string sortable_head(const std::vector<std::pair<const char*, bool>>& colum
 }
 
 std::string number_cell(double value, const std::string& text) {
-  // JavaScript reads numbers of this form; what is not finite sorts first.
-  return fmt::format("<td class=\"n\" data-v=\"{}\">{}</td>", std::isfinite(value) ? fmt::format("{:.9g}", value) : "-1", escape_html(text));
+  // JavaScript reads numbers of this form; what was not measured is a dash and sorts first.
+  if (!std::isfinite(value)) return "<td class=\"n\" data-v=\"-1\">–</td>";
+  return fmt::format("<td class=\"n\" data-v=\"{:.9g}\">{}</td>", value, escape_html(text));
 }
 
 std::string candidates(const Result& r) {

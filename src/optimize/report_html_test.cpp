@@ -52,13 +52,13 @@ TEST(ReportHtml, StandsAlone) {
   EXPECT_EQ(count(page, " src="), 0u);
   EXPECT_EQ(count(page, " href="), 0u);
   EXPECT_EQ(count(page, "@import") + count(page, "url("), 0u);
-  EXPECT_EQ(count(page, "nan"), count(report_html(Result{}), "nan"));  // the tensor's NaN gets a sortable key
+  EXPECT_EQ(count(page, "nan"), 0u);  // what was not measured is a dash
 }
 
 TEST(ReportHtml, TellsTheFiguresAndLeavesOutTheUnmeasured) {
   Result r = sample();
   const std::string page = report_html(r);
-  for (const char* text : {"80.00 MB", "40 % of the input", "4.750", "0.1234", "81.0 %", "hone run", "llama-cli", std::string(64, 'b').c_str()})
+  for (const char* text : {"80.00 MB", "40 % of the input", "4.750", "0.1234", "81.0 %", "hone run", "llama-cli", r.output_sha256.c_str()})
     EXPECT_NE(page.find(text), std::string::npos) << text;
   EXPECT_EQ(page.find("tokens/s"), std::string::npos);
   r.speed_after.decode_tokens_per_second = {123.4, 120, 125};
@@ -91,8 +91,8 @@ TEST(Chart, OneOrNoCandidate) {
 
 TEST(Chart, Ticks) {
   const std::vector<double> ticks = linear_ticks(57, 203, 8);
-  ASSERT_EQ(ticks.size(), 7u);
-  EXPECT_DOUBLE_EQ(ticks.front(), 80);
+  ASSERT_EQ(ticks.size(), 8u);
+  EXPECT_DOUBLE_EQ(ticks.front(), 60);
   EXPECT_DOUBLE_EQ(ticks.back(), 200);
   EXPECT_TRUE(linear_ticks(3, 3, 5).empty());
   const std::vector<double> logs = log_ticks(0.015, 1.2);

@@ -193,7 +193,7 @@ class Inspect(CliTest):
         small = self.folder / "small.gguf"
         self.ok("quantize", self.hf, "Q4_K_M", small)
         text = self.ok("inspect", small, "--tensors").out
-        for word in ("ultra-low", "low", "medium", "full", "Q4_K", "blk.0.attn_q.weight", "memory at 256 tokens", "cache"):
+        for word in ("ultra-low", "low", "medium", "full", "Q4_K", "blk.0.attn_q.weight", "memory at 1024 tokens", "cache"):
             self.assertIn(word, text)
 
     def test_weights_at_a_tier_are_what_quantize_writes(self):

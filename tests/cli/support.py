@@ -121,7 +121,7 @@ def read_safetensors(path):
     return {n: (t["dtype"], t["shape"], data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]]) for n, t in header.items()}
 
 
-def write_tiny_model(folder, hidden=256, layers=2, heads=4, kv=2, ffn=256, context=256, seed=1):
+def write_tiny_model(folder, hidden=256, layers=2, heads=4, kv=2, ffn=256, context=1024, seed=1):
     """A random Llama as a Hugging Face directory: about 0.9 M parameters that know nothing, in F32."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def write_tiny_model(folder, hidden=256, layers=2, heads=4, kv=2, ffn=256, conte
         return [hidden], array.array("f", [1 + rng.uniform(-0.1, 0.1) for _ in range(hidden)])
 
     head = hidden // heads
-    tensors = {"model.embed_tokens.weight": weights(vocab, hidden, scale=0.5), "model.norm.weight": norm()}
+    tensors = {"model.embed_tokens.weight": weights(vocab, hidden, scale=0.1), "model.norm.weight": norm()}
     for i in range(layers):
         p = f"model.layers.{i}."
         tensors[p + "self_attn.q_proj.weight"] = weights(hidden, hidden)
