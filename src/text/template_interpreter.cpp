@@ -270,7 +270,7 @@ Value Interpreter::call_macro(const Macro& macro, const Arguments& arguments) {
   for (size_t i = parameters.size(); i < arguments.positional.size(); ++i) rest.push_back(arguments.positional[i]);
   for (const auto& [name, value] : arguments.named) {
     if (name == "caller") scope->names["caller"] = value;
-    else if (std::none_of(parameters.begin(), parameters.end(), [&](const Parameter& p) { return p.name == name; }))
+    else if (std::none_of(parameters.begin(), parameters.end(), [&name = name](const Parameter& p) { return p.name == name; }))
       extra->set(make_string(name), value);
   }
   for (size_t i = 0; i < parameters.size(); ++i) {
