@@ -36,7 +36,7 @@ inline constexpr Iq4Buckets kIq4Buckets = make_iq4_buckets();
 struct Iq4Codes {
   static constexpr float kMin = -127, kMax = 113;
   static Lanes nearest(Lanes t) {
-    const Lanes bucket = round_whole(min(max(t * all(0.125f) + all(15.5f), all(0.0f)), all(31.0f)));
+    const Lanes bucket = min(max(t * all(0.125f) + all(15.5f), all(0.0f)), all(31.0f));
     return select_less(lookup32(kIq4Buckets.midpoint, bucket), t, lookup32(kIq4Buckets.above, bucket),
                        lookup32(kIq4Buckets.below, bucket));
   }

@@ -117,13 +117,13 @@ inline Lanes select_less(Lanes a, Lanes b, Lanes yes, Lanes no) {
 #endif
 }
 
-// table[index], index a whole number in [0, 32).
+// table[index rounded to nearest, ties to even], index in [0, 31].
 inline Lanes lookup32(const float* table, Lanes index) {
 #if defined(__AVX512F__)
-  return {_mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvttps_epi32(index.v), _mm512_loadu_ps(table + 16))};
+  return {_mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvtps_epi32(index.v), _mm512_loadu_ps(table + 16))};
 #elif defined(__AVX2__)
   return map([table](NativeVector x) -> NativeVector {
-    const __m256i k = _mm256_cvttps_epi32(x);  // permutes use bits 0-2; gathers are slow on many hosts
+    const __m256i k = _mm256_cvtps_epi32(x);  // permutes use bits 0-2; gathers are slow on many hosts
     const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(k, 28));
     const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(k, 27));
     const __m256 a = _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), k),
@@ -134,6 +134,7 @@ inline Lanes lookup32(const float* table, Lanes index) {
   }, index);
 #else
   return map([table](NativeVector x) {
+    x = (x + 12582912.0f) - 12582912.0f;
     for (int j = 0; j < kNative; ++j) x[j] = table[static_cast<int>(x[j])];
     return x;
   }, index);
