@@ -255,7 +255,7 @@ std::vector<Merge> merges_from_scores(const Vocabulary& vocabulary, const std::v
     if (n > 0 && scores[static_cast<size_t>(order[n])] != scores[static_cast<size_t>(order[n - 1])]) ++rank;
     const std::string& token = *vocabulary.piece(order[n]);
     if (vocabulary.find(token) != order[n]) continue;  // a later copy of the same text
-    if (token.size() < 2 || token.size() > 512) continue;  // longer pieces do not occur; bounds a hostile file's table
+    if (token.size() < 2 || token.size() > 256) continue;  // longer pieces do not occur; bounds a hostile file's table
     const size_t first = decode_utf8(token, 0).length;
     for (size_t at = first; at < token.size();) {
       const Decoded d = decode_utf8(token, at);

@@ -140,6 +140,8 @@ bool space_prefix(const Doc& root) {
       prepends = prepends || scheme != "never";
       if (scheme == "first") logger().warn("[tokenizer] llama.cpp also puts a space after special tokens; ids there may differ");
       if (doc_bool_or(part, "split", true, type)) refuse("a Metaspace that splits");
+    } else if (type == "Split" && replaces && doc_string_or(doc_member(part, "pattern", type), "String", "", type) == " ") {
+      // Gemma's: no space is left to split at.
     } else {
       refuse("pre-tokenizer '" + type + "' with byte fallback");
     }

@@ -59,6 +59,10 @@ void drop_marks(std::string& out, uint32_t c) {
   if (!is_nonspacing_mark(c)) append_utf8(out, c);
 }
 
+void drop_all_marks(std::string& out, uint32_t c) {
+  if (!is_mark(c)) append_utf8(out, c);
+}
+
 // SentencePiece's "nmt" rules: controls vanish, exotic spaces become a space.
 void nmt(std::string& out, uint32_t c) {
   const bool dropped = (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
@@ -214,7 +218,7 @@ const std::pair<const char*, Make> kNormalizers[] = {
     {"NFKC", [](const Doc&) -> std::unique_ptr<Normalizer> { return std::make_unique<UnicodeForm>(NormalForm::kNfkc); }},
     {"NFKD", [](const Doc&) -> std::unique_ptr<Normalizer> { return std::make_unique<UnicodeForm>(NormalForm::kNfkd); }},
     {"Lowercase", [](const Doc&) { return mapping(append_lower); }},
-    {"StripAccents", [](const Doc&) { return mapping(drop_marks); }},
+    {"StripAccents", [](const Doc&) { return mapping(drop_all_marks); }},
     {"Nmt", [](const Doc&) { return mapping(nmt); }},
     {"ByteLevel", [](const Doc&) { return mapping(to_byte_alphabet); }},
     {"Strip", make_strip},

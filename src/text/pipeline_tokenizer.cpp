@@ -88,6 +88,10 @@ class PipelineTokenizer final : public Tokenizer {
       added_by_id_.emplace(token.id, Shown{std::move(searched), token.special});
       size_ = std::max(size_, static_cast<size_t>(token.id) + 1);
     }
+    if (parts_.post_processor)
+      for (const TokenId id : parts_.post_processor->apply({}))
+        if (static_cast<size_t>(id) >= size_)
+          fail(ErrorKind::kBadInput, "[tokenizer] the post-processor adds token {}, but the vocabulary has {}", id, size_);
     bos = parts_.bos;
     eos = parts_.eos;
     find_end_of_turn();

@@ -142,6 +142,22 @@ struct ClassMatcher {
   }
 };
 
+// Runs of word characters and runs of other characters; spaces between them are not matched. (A regular
+// expression would do, but PCRE2's \w and that of the package `tokenizers` differ.)
+struct WordMatcher {
+  void operator()(std::string_view text, Span piece, std::vector<Span>& matches) const {
+    int previous = 0;
+    for (size_t i = piece.begin; i < piece.end;) {
+      const Decoded d = decode_utf8(text, i);
+      const int kind = is_whitespace(d.code_point) ? 0 : is_word(d.code_point) ? 1 : 2;
+      if (kind && kind == previous) matches.back().end = i + d.length;
+      else if (kind) matches.push_back({i, i + d.length});
+      previous = kind;
+      i += d.length;
+    }
+  }
+};
+
 template <typename Matcher>
 std::unique_ptr<PreTokenizer> splitter(Matcher matcher, Behavior behavior, bool invert = false) {
   return std::make_unique<Splitter<Matcher>>(std::move(matcher), behavior, invert);
@@ -314,7 +330,7 @@ const std::pair<const char*, Make> kPreTokenizers[] = {
      [](const Doc& o) {
        return splitter(ClassMatcher{is_punctuation, false}, parse_behavior(doc_string_or(o, "behavior", "Isolated", "pre_tokenizer Punctuation")));
      }},
-    {"Whitespace", [](const Doc&) { return splitter(RegexMatcher{Regex(R"(\w+|[^\w\s]+)")}, Behavior::kRemoved, true); }},
+    {"Whitespace", [](const Doc&) { return splitter(WordMatcher{}, Behavior::kRemoved, true); }},
     {"WhitespaceSplit", [](const Doc&) { return splitter(ClassMatcher{is_whitespace, false}, Behavior::kRemoved); }},
     {"BertPreTokenizer", make_bert},
     {"CharDelimiterSplit", make_delimiter},

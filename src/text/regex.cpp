@@ -24,9 +24,12 @@ double thread_seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// Oniguruma's \s is White_Space; PCRE2's also has U+180E. Elsewhere the two agree on tokenizer patterns.
+// Oniguruma's \s is White_Space; PCRE2's also has U+180E. Oniguruma's \w is Alphabetic, marks,
+// decimal digits, connecting punctuation and (its oddity) the other numbers of Latin-1. Elsewhere the two
+// agree on tokenizer patterns.
 std::string to_pcre(std::string_view pattern) {
   static constexpr std::string_view kSpace = "\\t-\\r\\x{85}\\p{Z}";
+  static constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE\\x{24B6}-\\x{24E9}";
   std::string out;
   bool in_class = false;
   for (size_t i = 0; i < pattern.size(); ++i) {
@@ -36,6 +39,9 @@ std::string to_pcre(std::string_view pattern) {
       if (next == 's' && in_class) out += kSpace;
       else if (next == 's') out.append("[").append(kSpace).append("]");
       else if (next == 'S' && !in_class) out.append("[^").append(kSpace).append("]");
+      else if (next == 'w' && in_class) out += kWord;
+      else if (next == 'w') out.append("[").append(kWord).append("]");
+      else if (next == 'W' && !in_class) out.append("[^").append(kWord).append("]");
       else out.append({c, next});
       continue;
     }

@@ -31,6 +31,7 @@ bool is_numeric(uint32_t c);       // N*
 bool is_word(uint32_t c);          // \w: letters, marks, digits, connector punctuation
 bool is_control(uint32_t c);       // C* except tab, newline, carriage return
 bool is_nonspacing_mark(uint32_t c);  // Mn
+bool is_mark(uint32_t c);             // M*
 bool is_cjk(uint32_t c);           // the ideograph blocks that BERT isolates
 void append_lower(std::string& out, uint32_t c);
 
