@@ -1,4 +1,5 @@
-// What a backend offers: which nodes it can run, and a compiled kernel for each. exec knows no concrete device.
+// What a backend offers: which nodes it can run, and a compiled kernel for each. exec knows no concrete
+// device.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,7 @@ struct Buffer {
   tensor::FormatId format = tensor::FormatId::kF32;
   int rank = 0;
   int64_t dims[6] = {};
-  bool transposed = false;   // constants only, see ir::Constant
+  bool transposed = false;  // constants only, see ir::Constant
   size_t bytes = 0;
   int64_t elements() const {
     int64_t n = 1;
@@ -37,12 +38,12 @@ struct StateBuffer {
 };
 
 struct KernelContext {
-  std::span<const Buffer> inputs;    // data is null for absent inputs
+  std::span<const Buffer> inputs;  // data is null for absent inputs
   std::span<const Buffer> outputs;
   std::span<StateBuffer* const> states;  // parallel to inputs: set where the input is a state
-  std::span<const int64_t> past;     // tokens already in the cache, per batch row
+  std::span<const int64_t> past;         // tokens already in the cache, per batch row
   ThreadPool& pool;
-  std::span<std::byte> scratch;      // at least what scratch_bytes() asked for
+  std::span<std::byte> scratch;  // at least what scratch_bytes() asked for
 };
 
 // One node, compiled: chosen once, run many times, allocates nothing in run().
@@ -50,7 +51,8 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   // Upper bound over all sizes of the plan's limits.
-  virtual size_t scratch_bytes(std::span<const Buffer> max_inputs, std::span<const Buffer> max_outputs, int threads) const {
+  virtual size_t scratch_bytes(std::span<const Buffer> max_inputs, std::span<const Buffer> max_outputs,
+                               int threads) const {
     (void)max_inputs, (void)max_outputs, (void)threads;
     return 0;
   }

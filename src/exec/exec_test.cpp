@@ -1,5 +1,5 @@
-// Plans on a device of the test's own: layout of the arena, binding of sizes and inputs, lazy constants, rebind,
-// observer, refusals.
+// Plans on a device of the test's own: layout of the arena, binding of sizes and inputs, lazy constants,
+// rebind, observer, refusals.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -33,8 +33,11 @@ TEST(ArenaLayout, BuffersAliveTogetherNeverOverlap) {
       EXPECT_EQ(layout.offsets[a] % 64, 0u);
       EXPECT_LE(layout.offsets[a] + lives[a].bytes, layout.bytes);
       for (size_t b = 0; b < a; ++b) {
-        if (lives[a].last < lives[b].first || lives[b].last < lives[a].first || !lives[a].bytes || !lives[b].bytes) continue;
-        EXPECT_TRUE(layout.offsets[a] + lives[a].bytes <= layout.offsets[b] || layout.offsets[b] + lives[b].bytes <= layout.offsets[a]);
+        if (lives[a].last < lives[b].first || lives[b].last < lives[a].first || !lives[a].bytes ||
+            !lives[b].bytes)
+          continue;
+        EXPECT_TRUE(layout.offsets[a] + lives[a].bytes <= layout.offsets[b] ||
+                    layout.offsets[b] + lives[b].bytes <= layout.offsets[a]);
       }
     }
   }
@@ -59,9 +62,12 @@ class SmallDevice : public Device {
       const size_t n = static_cast<size_t>(c.outputs[0].elements());
       ASSERT_GE(c.scratch.size(), n * sizeof(float));
       float* right = reinterpret_cast<float*>(c.scratch.data());
-      if (c.inputs.size() > 1) tensor::format(c.inputs[1].format).decode(c.inputs[1].data, right, static_cast<size_t>(c.inputs[1].elements()));
+      if (c.inputs.size() > 1)
+        tensor::format(c.inputs[1].format)
+            .decode(c.inputs[1].data, right, static_cast<size_t>(c.inputs[1].elements()));
       for (size_t i = 0; i < n; ++i) {
-        const float a = c.inputs[0].f32()[i], b = c.inputs.size() > 1 ? right[i % static_cast<size_t>(c.inputs[1].elements())] : 0;
+        const float a = c.inputs[0].f32()[i],
+                    b = c.inputs.size() > 1 ? right[i % static_cast<size_t>(c.inputs[1].elements())] : 0;
         c.outputs[0].f32()[i] = op_ == '+' ? a + b : op_ == '*' ? a * b : std::max(a, 0.0f);
       }
     }
@@ -100,7 +106,9 @@ class SmallDevice : public Device {
 Input input(std::string_view name, const std::vector<float>& values, tensor::Shape shape) {
   return {name, {FormatId::kF32, std::move(shape), std::as_bytes(std::span(values))}};
 }
-ir::Dim symbol(ir::Graph& g, const char* name) { return ir::Dim::sym(g.symbol(name)); }
+ir::Dim symbol(ir::Graph& g, const char* name) {
+  return ir::Dim::sym(g.symbol(name));
+}
 ErrorKind kind_of(const std::function<void()>& f, std::string* message = nullptr) {
   try {
     f();
@@ -149,13 +157,14 @@ TEST(Plan, RefusesInputsThatDoNotFit) {
   const auto plan = Plan::compile(small_graph(), device, limits);
   const std::vector<float> x(15, 1.0f);
   const auto run = [&](std::vector<Input> in) { return [&, in] { plan->run(in, nullptr); }; };
-  EXPECT_EQ(kind_of(run({input("x", x, {1, 5, 3})})), ErrorKind::kUsage);      // over the limit
-  EXPECT_EQ(kind_of(run({input("z", x, {1, 5, 3})})), ErrorKind::kUsage);      // no such input
-  EXPECT_EQ(kind_of(run({})), ErrorKind::kUsage);                              // missing
-  EXPECT_EQ(kind_of(run({input("x", x, {1, 3, 5})})), ErrorKind::kBadInput);   // a fixed size
-  EXPECT_EQ(kind_of(run({input("x", x, {5, 3})})), ErrorKind::kBadInput);      // rank
-  EXPECT_EQ(kind_of(run({input("x", x, {1, 4, 3})})), ErrorKind::kBadInput);   // bytes
-  EXPECT_EQ(kind_of(run({{"x", {FormatId::kF16, {1, 1, 3}, std::as_bytes(std::span(x)).first(6)}}})), ErrorKind::kBadInput);
+  EXPECT_EQ(kind_of(run({input("x", x, {1, 5, 3})})), ErrorKind::kUsage);     // over the limit
+  EXPECT_EQ(kind_of(run({input("z", x, {1, 5, 3})})), ErrorKind::kUsage);     // no such input
+  EXPECT_EQ(kind_of(run({})), ErrorKind::kUsage);                             // missing
+  EXPECT_EQ(kind_of(run({input("x", x, {1, 3, 5})})), ErrorKind::kBadInput);  // a fixed size
+  EXPECT_EQ(kind_of(run({input("x", x, {5, 3})})), ErrorKind::kBadInput);     // rank
+  EXPECT_EQ(kind_of(run({input("x", x, {1, 4, 3})})), ErrorKind::kBadInput);  // bytes
+  EXPECT_EQ(kind_of(run({{"x", {FormatId::kF16, {1, 1, 3}, std::as_bytes(std::span(x)).first(6)}}})),
+            ErrorKind::kBadInput);
   EXPECT_EQ(kind_of([&] { plan->output("nothing"); }), ErrorKind::kUsage);
   EXPECT_EQ(kind_of([&] { plan->output(1); }), ErrorKind::kUsage);
 }
@@ -168,7 +177,8 @@ TEST(Plan, InputsThatShareASymbolAgree) {
   SmallDevice device;
   const auto plan = Plan::compile(std::move(g), device, {});
   const std::vector<float> two(2, 1.0f), three(3, 2.0f);
-  const Input good[] = {input("b", two, {2}), input("a", two, {2})}, bad[] = {input("a", two, {2}), input("b", three, {3})};
+  const Input good[] = {input("b", two, {2}), input("a", two, {2})},
+              bad[] = {input("a", two, {2}), input("b", three, {3})};
   plan->run(good, nullptr);
   EXPECT_EQ(plan->output(0).f32()[1], 2.0f);
   EXPECT_EQ(kind_of([&] { plan->run(bad, nullptr); }), ErrorKind::kBadInput);
@@ -204,7 +214,8 @@ TEST(Plan, ViewsKeepTheirSourceAlive) {
   ir::Graph g;
   const auto x = g.add_input("x", DType::kF32, {ir::Dim::of(2), ir::Dim::of(8)});
   const auto first = g.add("Relu", "first", {x});
-  const auto shape = g.add_constant("shape", DType::kI64, {1}, ir::constant_of_ints(std::vector<int64_t>{-1}));
+  const auto shape =
+      g.add_constant("shape", DType::kI64, {1}, ir::constant_of_ints(std::vector<int64_t>{-1}));
   const auto flat = g.add("Reshape", "flat", {first, shape});
   auto noise = g.add("Add", "noise", {x, x});  // would take first's place, were it free
   for (int i = 0; i < 5; ++i) noise = g.add("Mul", "noise" + std::to_string(i), {noise, x});
@@ -265,8 +276,10 @@ TEST(Plan, RebindChangesBytesAndFormat) {
   plan->rebind(w, FormatId::kF16, std::as_bytes(std::span(halves)));
   plan->run(in, nullptr);
   EXPECT_EQ(plan->output(0).f32()[2], 5.0f);
-  EXPECT_EQ(kind_of([&] { plan->rebind(w, FormatId::kBF16, std::as_bytes(std::span(halves))); }), ErrorKind::kUnsupported);
-  EXPECT_EQ(kind_of([&] { plan->rebind(w, FormatId::kF32, std::as_bytes(std::span(halves))); }), ErrorKind::kUsage);
+  EXPECT_EQ(kind_of([&] { plan->rebind(w, FormatId::kBF16, std::as_bytes(std::span(halves))); }),
+            ErrorKind::kUnsupported);
+  EXPECT_EQ(kind_of([&] { plan->rebind(w, FormatId::kF32, std::as_bytes(std::span(halves))); }),
+            ErrorKind::kUsage);
   EXPECT_EQ(kind_of([&] { plan->rebind(0, FormatId::kF32, {}); }), ErrorKind::kUsage);  // an input
   plan->run(in, nullptr);
   EXPECT_EQ(plan->output(0).f32()[2], 5.0f);  // refusals change nothing
@@ -277,11 +290,12 @@ TEST(Plan, ObserverSeesEveryNode) {
   const auto plan = Plan::compile(small_graph(), device, {});
   std::vector<std::string> names;
   float sum = 0;
-  plan->set_observer([&](const ir::Node& node, std::span<const Buffer> in, std::span<const Buffer> out, double seconds) {
-    names.push_back(node.name);
-    if (node.name == "s") sum = out[0].f32()[2] - in[0].f32()[2];
-    EXPECT_GE(seconds, 0);
-  });
+  plan->set_observer(
+      [&](const ir::Node& node, std::span<const Buffer> in, std::span<const Buffer> out, double seconds) {
+        names.push_back(node.name);
+        if (node.name == "s") sum = out[0].f32()[2] - in[0].f32()[2];
+        EXPECT_GE(seconds, 0);
+      });
   const std::vector<float> x{1, 1, 1};
   const Input in[] = {input("x", x, {1, 1, 3})};
   plan->run(in, nullptr);
@@ -298,14 +312,17 @@ TEST(Plan, GraphsWithStateNeedTheirStateSet) {
   const auto q = g.add_input("q", DType::kF32, {batch, sequence, ir::Dim::of(32)});
   const auto k = g.add_input("past_key", DType::kF32, {batch, ir::Dim::of(1), past, ir::Dim::of(32)});
   const auto v = g.add_input("past_value", DType::kF32, {batch, ir::Dim::of(1), past, ir::Dim::of(32)});
-  const auto out = g.add_node("Attention", "a", {q, q, q, ir::kNoValue, k, v}, {{"q_num_heads", int64_t{1}}, {"kv_num_heads", int64_t{1}}});
+  const auto out = g.add_node("Attention", "a", {q, q, q, ir::kNoValue, k, v},
+                              {{"q_num_heads", int64_t{1}}, {"kv_num_heads", int64_t{1}}});
   g.add_state("key", k, out[1], 2);
   g.add_state("value", v, out[2], 2);
   g.add_output(out[0]);
   class Attending : public SmallDevice {
    public:
     bool supports(const ir::Graph&, const ir::Node&) const override { return true; }
-    std::unique_ptr<Kernel> compile(const ir::Graph&, const ir::Node&) override { return std::make_unique<Count>(); }
+    std::unique_ptr<Kernel> compile(const ir::Graph&, const ir::Node&) override {
+      return std::make_unique<Count>();
+    }
     class Count : public Kernel {  // writes how much past there is
       void run(const KernelContext& c) override {
         ASSERT_NE(c.states[4], nullptr);

@@ -18,7 +18,8 @@ constexpr int kMaxRank = 6;
 
 // Owner of a produced constant.
 std::shared_ptr<const void> produce(ir::Constant& constant, uint64_t elements) {
-  auto tensor = std::make_shared<tensor::Tensor>(constant.format, tensor::Shape{static_cast<int64_t>(elements)});
+  auto tensor =
+      std::make_shared<tensor::Tensor>(constant.format, tensor::Shape{static_cast<int64_t>(elements)});
   constant.produce(tensor->bytes());
   constant.bytes = tensor->bytes();
   constant.produce = nullptr;
@@ -45,7 +46,8 @@ void Plan::Impl::bind_maxima() {
     for (const auto& [other, size] : limits.others)
       if (other == name) maxima[i] = size;
     if (maxima[i] < 0)
-      fail(ErrorKind::kUsage, "[exec] the size '{}' of graph '{}' has no limit; give one in PlanLimits::others", name,
+      fail(ErrorKind::kUsage,
+           "[exec] the size '{}' of graph '{}' has no limit; give one in PlanLimits::others", name,
            graph.name());
   }
   graph.resolve_symbols(maxima);
@@ -63,22 +65,26 @@ void Plan::Impl::check_support() const {
   if (missing.empty()) return;
   std::string list;
   for (const auto& [op, entry] : missing)
-    list += fmt::format("{}{} ({} nodes, first '{}')", list.empty() ? "" : ", ", op, entry.first, entry.second);
-  fail(ErrorKind::kUnsupported, "[exec] graph '{}': device {} cannot run {}", graph.name(), device.name(), list);
+    list +=
+        fmt::format("{}{} ({} nodes, first '{}')", list.empty() ? "" : ", ", op, entry.first, entry.second);
+  fail(ErrorKind::kUnsupported, "[exec] graph '{}': device {} cannot run {}", graph.name(), device.name(),
+       list);
 }
 
 void Plan::Impl::check_states() const {
   for (const ir::State& state : graph.states()) {
     const ir::Value& value = graph.value(state.input);
     if (state.growing_axis < 0) continue;
-    if (state.growing_axis != 2 || value.shape.size() != 4 || !value.shape[1].known() || !value.shape[3].known())
-      fail(ErrorKind::kUnsupported, "[exec] state '{}': a growing state must be [batch, heads, past, width]", state.name);
+    if (state.growing_axis != 2 || value.shape.size() != 4 || !value.shape[1].known() ||
+        !value.shape[3].known())
+      fail(ErrorKind::kUnsupported, "[exec] state '{}': a growing state must be [batch, heads, past, width]",
+           state.name);
     if (!device.supports_state(limits.state_format))
       fail(ErrorKind::kUsage, "[exec] device {} cannot keep states in {}", device.name(),
            tensor::format(limits.state_format).name);
     if (!tensor::divides(limits.state_format, static_cast<uint64_t>(value.shape[3].size)))
-      fail(ErrorKind::kUsage, "[exec] state '{}': rows of {} do not divide into blocks of {}; use F16", state.name,
-           value.shape[3].size, tensor::format(limits.state_format).name);
+      fail(ErrorKind::kUsage, "[exec] state '{}': rows of {} do not divide into blocks of {}; use F16",
+           state.name, value.shape[3].size, tensor::format(limits.state_format).name);
   }
 }
 
@@ -141,14 +147,16 @@ void Plan::Impl::place_values() {
     }
   }
   const auto keep = [&](ir::ValueId id) {
-    if (root[static_cast<size_t>(id)] >= 0) lifetimes[static_cast<size_t>(root[static_cast<size_t>(id)])].last = end;
+    if (root[static_cast<size_t>(id)] >= 0)
+      lifetimes[static_cast<size_t>(root[static_cast<size_t>(id)])].last = end;
   };
   for (const ir::ValueId id : graph.outputs()) keep(id);
   for (const ir::State& state : graph.states()) keep(state.output);
 
   const ArenaLayout layout = lay_out(lifetimes);
   for (size_t v = 0; v < values.size(); ++v)
-    if (root[v] >= 0 && places[v].kind == Place::Kind::kArena) places[v].index = layout.offsets[static_cast<size_t>(root[v])];
+    if (root[v] >= 0 && places[v].kind == Place::Kind::kArena)
+      places[v].index = layout.offsets[static_cast<size_t>(root[v])];
   arena = Pages(layout.bytes);
 }
 
@@ -158,7 +166,8 @@ Buffer Plan::Impl::describe(ir::ValueId id, std::span<const int64_t> symbols) co
   buffer.format = plain_format(value.dtype);
   buffer.rank = static_cast<int>(value.shape.size());
   if (buffer.rank > kMaxRank)
-    fail(ErrorKind::kUnsupported, "[exec] value '{}' has {} dimensions; at most {}", value.name, buffer.rank, kMaxRank);
+    fail(ErrorKind::kUnsupported, "[exec] value '{}' has {} dimensions; at most {}", value.name, buffer.rank,
+         kMaxRank);
   for (int i = 0; i < buffer.rank; ++i) {
     buffer.dims[i] = ir::Graph::size_of(value.shape[static_cast<size_t>(i)], symbols);
     if (buffer.dims[i] < 0) buffer.dims[i] = 0;
@@ -185,15 +194,22 @@ void Plan::Impl::place_pointer(Buffer& buffer, ir::ValueId id, StateBuffer** sta
   }
   if (symbolic && place.kind != Place::Kind::kState) sized.push_back(&buffer);
   switch (place.kind) {
-    case Place::Kind::kArena: buffer.data = arena.data() + place.index; break;
-    case Place::Kind::kInput: input_patches.push_back({&buffer, place.index}); break;
+    case Place::Kind::kArena:
+      buffer.data = arena.data() + place.index;
+      break;
+    case Place::Kind::kInput:
+      input_patches.push_back({&buffer, place.index});
+      break;
     case Place::Kind::kConstant: {
       const ir::Constant* constant = graph.constant_of(static_cast<ir::ValueId>(place.index));
       buffer.data = const_cast<std::byte*>(constant->bytes.data());  // kernels only read their inputs
       break;
     }
-    case Place::Kind::kState: state_patches.push_back({state_slot, &buffer, place.index}); break;
-    case Place::Kind::kNone: break;
+    case Place::Kind::kState:
+      state_patches.push_back({state_slot, &buffer, place.index});
+      break;
+    case Place::Kind::kNone:
+      break;
   }
 }
 
@@ -284,8 +300,8 @@ void Plan::rebind(ir::ValueId constant, tensor::FormatId format, std::span<const
   if (!old) fail(ErrorKind::kUsage, "[exec] rebind: value {} is not a constant", constant);
   const uint64_t need = tensor::format_bytes(format, elements_of(p.graph.value(constant)));
   if (bytes.size() != need)
-    fail(ErrorKind::kUsage, "[exec] rebind of '{}' as {}: {} bytes given, {} needed", p.graph.value(constant).name,
-         tensor::format(format).name, bytes.size(), need);
+    fail(ErrorKind::kUsage, "[exec] rebind of '{}' as {}: {} bytes given, {} needed",
+         p.graph.value(constant).name, tensor::format(format).name, bytes.size(), need);
   const ir::Constant before = *old;
   ir::Constant after = before;
   after.format = format;
@@ -298,8 +314,8 @@ void Plan::rebind(ir::ValueId constant, tensor::FormatId format, std::span<const
     if (p.device.supports(p.graph, p.graph.nodes()[static_cast<size_t>(n)])) continue;
     const std::string node = p.graph.nodes()[static_cast<size_t>(n)].name;
     p.graph.set_constant(constant, before);
-    fail(ErrorKind::kUnsupported, "[exec] node '{}' cannot read '{}' as {}", node, p.graph.value(constant).name,
-         tensor::format(format).name);
+    fail(ErrorKind::kUnsupported, "[exec] node '{}' cannot read '{}' as {}", node,
+         p.graph.value(constant).name, tensor::format(format).name);
   }
   for (const ir::NodeId n : users) {
     Step& step = p.steps[static_cast<size_t>(n)];
@@ -315,10 +331,18 @@ void Plan::rebind(ir::ValueId constant, tensor::FormatId format, std::span<const
   }
 }
 
-void Plan::set_observer(Observer observer) { impl_->observer = std::move(observer); }
-const ir::Graph& Plan::graph() const { return impl_->graph; }
-const PlanLimits& Plan::limits() const { return impl_->limits; }
-uint64_t Plan::arena_bytes() const { return impl_->arena.size() + impl_->scratch.size(); }
+void Plan::set_observer(Observer observer) {
+  impl_->observer = std::move(observer);
+}
+const ir::Graph& Plan::graph() const {
+  return impl_->graph;
+}
+const PlanLimits& Plan::limits() const {
+  return impl_->limits;
+}
+uint64_t Plan::arena_bytes() const {
+  return impl_->arena.size() + impl_->scratch.size();
+}
 
 uint64_t Plan::weight_bytes() const {
   std::set<const std::byte*> seen;  // a tied head and its embedding are the same bytes
@@ -326,7 +350,8 @@ uint64_t Plan::weight_bytes() const {
   for (const Step& step : impl_->steps) {
     const ir::Node& node = impl_->graph.nodes()[static_cast<size_t>(step.node)];
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const ir::Constant* constant = node.inputs[i] == ir::kNoValue ? nullptr : impl_->graph.constant_of(node.inputs[i]);
+      const ir::Constant* constant =
+          node.inputs[i] == ir::kNoValue ? nullptr : impl_->graph.constant_of(node.inputs[i]);
       if (!constant || !step.kernel->reads_whole(i) || !seen.insert(constant->bytes.data()).second) continue;
       total += constant->bytes.size();
     }

@@ -16,9 +16,9 @@ namespace hone::exec {
 
 struct PlanLimits {
   int64_t batch = 1;
-  int64_t sequence = 512;     // tokens per run and batch row
-  int64_t context = 4096;     // capacity of growing states
-  int64_t rows = 512;         // bound of the symbol "rows" (logit rows asked for)
+  int64_t sequence = 512;  // tokens per run and batch row
+  int64_t context = 4096;  // capacity of growing states
+  int64_t rows = 512;      // bound of the symbol "rows" (logit rows asked for)
   // Any other symbol of the graph: its largest value.
   std::vector<std::pair<std::string, int64_t>> others;
   tensor::FormatId state_format = tensor::FormatId::kF16;
@@ -39,6 +39,33 @@ class StateSet {
   std::vector<int64_t> lengths_;
 };
 
+// What a run left in the arena before some of its nodes, so that a later run with the same inputs can start
+// there: trials that change a constant of a late layer need not compute the early ones again.
+class Recording {
+ public:
+  // points: node ids, ascending. The state before each of them is kept.
+  explicit Recording(std::vector<ir::NodeId> points = {})
+      : points_(std::move(points)), saved_(points_.size()) {}
+  const std::vector<ir::NodeId>& points() const { return points_; }
+  uint64_t bytes() const;
+
+ private:
+  friend class Plan;
+  struct Piece {
+    size_t offset = 0;
+    std::vector<std::byte> bytes;
+  };
+  std::vector<ir::NodeId> points_;
+  std::vector<std::vector<Piece>> saved_;  // per point
+};
+
+struct RunOptions {
+  Recording* record = nullptr;  // filled by this run
+  const Recording* resume =
+      nullptr;       // start before resume->points()[point] with what was kept there; the inputs
+  size_t point = 0;  // that earlier nodes read, and their constants, must be as they were
+};
+
 struct Input {
   std::string_view name;
   tensor::TensorView view;  // shape binds the symbols
@@ -53,14 +80,14 @@ class Plan {
   StateSet make_states() const;
   // Runs once. Inputs by graph name; symbol sizes come from their shapes (batch, sequence, rows). states
   // may be null for graphs without state; their lengths advance by the sequence length.
-  void run(std::span<const Input> inputs, StateSet* states);
+  void run(std::span<const Input> inputs, StateSet* states, const RunOptions& options = {});
   // Valid until the next run.
   Buffer output(size_t index) const;
   Buffer output(std::string_view name) const;
 
   // Called after each node of a run with its buffers (calibration statistics, profiling). Null: off.
-  using Observer = std::function<void(const ir::Node&, std::span<const Buffer> inputs, std::span<const Buffer> outputs,
-                                      double seconds)>;
+  using Observer = std::function<void(const ir::Node&, std::span<const Buffer> inputs,
+                                      std::span<const Buffer> outputs, double seconds)>;
   void set_observer(Observer observer);
 
   // Replaces the bytes of a constant (same shape, any format the kernel supports). The bytes must outlive
@@ -70,10 +97,12 @@ class Plan {
   const ir::Graph& graph() const;
   const PlanLimits& limits() const;
   uint64_t arena_bytes() const;
-  uint64_t weight_bytes() const;   // bytes of constants that one step reads
+  uint64_t weight_bytes() const;  // bytes of constants that one step reads
 
  private:
   Plan();
+  void save(Recording& recording, size_t point) const;
+  ir::NodeId restore(const Recording& recording, size_t point);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -19,8 +19,8 @@ struct Place {
 struct Step {
   ir::NodeId node = 0;
   std::unique_ptr<Kernel> kernel;
-  std::span<Buffer> inputs, outputs;    // into Plan::Impl::buffers
-  std::span<StateBuffer*> states;       // into Plan::Impl::state_slots, parallel to inputs
+  std::span<Buffer> inputs, outputs;  // into Plan::Impl::buffers
+  std::span<StateBuffer*> states;     // into Plan::Impl::state_slots, parallel to inputs
 };
 
 struct Plan::Impl {
@@ -30,12 +30,12 @@ struct Plan::Impl {
   Device& device;
   PlanLimits limits;
 
-  std::vector<int64_t> maxima;   // per symbol
-  std::vector<int64_t> bound;    // per symbol, of the last run
-  std::vector<int64_t> next;     // per symbol, of the run being set up
-  std::vector<Place> places;     // per value
+  std::vector<int64_t> maxima;  // per symbol
+  std::vector<int64_t> bound;   // per symbol, of the last run
+  std::vector<int64_t> next;    // per symbol, of the run being set up
+  std::vector<Place> places;    // per value
   std::vector<Step> steps;
-  std::vector<Buffer> buffers;   // of all steps, then of the graph's outputs
+  std::vector<Buffer> buffers;  // of all steps, then of the graph's outputs
   std::vector<StateBuffer*> state_slots;
   std::span<Buffer> outputs;
 
@@ -55,13 +55,13 @@ struct Plan::Impl {
     size_t state;
   };
   std::vector<DimPatch> dim_patches;
-  std::vector<Buffer*> sized;            // buffers with a symbolic size: bytes follow
+  std::vector<Buffer*> sized;  // buffers with a symbolic size: bytes follow
   std::vector<InputPatch> input_patches;
   std::vector<StatePatch> state_patches;
 
   std::vector<ir::ValueId> input_values;  // graph inputs that are not states: the slots
   std::vector<const std::byte*> input_data;
-  std::vector<int64_t> past;              // per batch row
+  std::vector<int64_t> past;  // per batch row
   ir::SymbolId batch_symbol = -1, past_symbol = -1, sequence_symbol = -1;
 
   Pages arena, scratch;
@@ -78,6 +78,12 @@ struct Plan::Impl {
   Buffer describe(ir::ValueId value, std::span<const int64_t> symbols) const;
   void place_pointer(Buffer& buffer, ir::ValueId value, StateBuffer** state_slot);
   void reserve_scratch(const Step& step);
+
+  // plan_resume.cpp
+  struct Span {
+    size_t offset, bytes;
+  };
+  std::vector<Span> alive_before(ir::NodeId node) const;
 
   // plan_run.cpp
   void bind_inputs(std::span<const Input> inputs, const StateSet* states);

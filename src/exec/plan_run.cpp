@@ -17,7 +17,8 @@ size_t row_bytes(const StateBuffer& s) {
   return static_cast<size_t>(s.width) / f.block * f.block_bytes;
 }
 size_t state_bytes(const StateBuffer& s) {
-  return static_cast<size_t>(s.batch) * static_cast<size_t>(s.heads) * static_cast<size_t>(s.capacity) * row_bytes(s);
+  return static_cast<size_t>(s.batch) * static_cast<size_t>(s.heads) * static_cast<size_t>(s.capacity) *
+         row_bytes(s);
 }
 
 }  // namespace
@@ -26,14 +27,16 @@ void StateSet::truncate(int64_t row, int64_t length) {
   if (row < 0 || row >= static_cast<int64_t>(lengths_.size()))
     fail(ErrorKind::kUsage, "[exec] truncate: no batch row {} in a state of {}", row, lengths_.size());
   int64_t& held = lengths_[static_cast<size_t>(row)];
-  if (length < 0 || length > held) fail(ErrorKind::kUsage, "[exec] truncate to {} of {} tokens", length, held);
+  if (length < 0 || length > held)
+    fail(ErrorKind::kUsage, "[exec] truncate to {} of {} tokens", length, held);
   held = length;
 }
 
 void StateSet::reset() {
   std::fill(lengths_.begin(), lengths_.end(), 0);
   for (size_t i = 0; i < buffers_.size(); ++i)
-    if (buffers_[i].capacity == 1 && buffers_[i].heads == 1) std::memset(storage_[i].data(), 0, storage_[i].size());
+    if (buffers_[i].capacity == 1 && buffers_[i].heads == 1)
+      std::memset(storage_[i].data(), 0, storage_[i].size());
 }
 
 uint64_t StateSet::bytes() const {
@@ -75,8 +78,9 @@ void Plan::Impl::bind_one(const Input& input) {
   const ir::Value& value = graph.value(input_values[slot]);
   const auto& shape = input.view.shape;
   if (input.view.format != plain_format(value.dtype) || shape.size() != value.shape.size())
-    fail(ErrorKind::kBadInput, "[exec] input '{}' is {}{}, expected {}", input.name, tensor::format(input.view.format).name,
-         tensor::shape_text(shape), ir::type_text(graph, value.dtype, value.shape));
+    fail(ErrorKind::kBadInput, "[exec] input '{}' is {}{}, expected {}", input.name,
+         tensor::format(input.view.format).name, tensor::shape_text(shape),
+         ir::type_text(graph, value.dtype, value.shape));
   uint64_t elements = 1;
   for (size_t i = 0; i < shape.size(); ++i) {
     const ir::Dim& dim = value.shape[i];
@@ -88,19 +92,21 @@ void Plan::Impl::bind_one(const Input& input) {
       fits = fits && (size < 0 || size == shape[i]);
       if (shape[i] > maxima[static_cast<size_t>(dim.symbol)])
         fail(ErrorKind::kUsage, "[exec] input '{}': {} = {} is over the plan's limit of {}", input.name,
-             graph.symbols()[static_cast<size_t>(dim.symbol)], shape[i], maxima[static_cast<size_t>(dim.symbol)]);
+             graph.symbols()[static_cast<size_t>(dim.symbol)], shape[i],
+             maxima[static_cast<size_t>(dim.symbol)]);
       size = shape[i];
     }
     if (!fits)
-      fail(ErrorKind::kBadInput, "[exec] input '{}' is {}, which does not fit {} or the other inputs", input.name,
-           tensor::shape_text(shape), ir::type_text(graph, value.dtype, value.shape));
+      fail(ErrorKind::kBadInput, "[exec] input '{}' is {}, which does not fit {} or the other inputs",
+           input.name, tensor::shape_text(shape), ir::type_text(graph, value.dtype, value.shape));
     elements *= static_cast<uint64_t>(shape[i]);
   }
   if (input.view.bytes.size() != tensor::format_bytes(input.view.format, elements))
     fail(ErrorKind::kBadInput, "[exec] input '{}' {} has {} bytes", input.name, tensor::shape_text(shape),
          input.view.bytes.size());
   // An empty input still counts as given.
-  input_data[slot] = input.view.bytes.data() ? input.view.bytes.data() : reinterpret_cast<const std::byte*>(this);
+  input_data[slot] =
+      input.view.bytes.data() ? input.view.bytes.data() : reinterpret_cast<const std::byte*>(this);
 }
 
 void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* states) {
@@ -109,7 +115,8 @@ void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* stat
   for (const Input& input : inputs) bind_one(input);
   for (size_t slot = 0; slot < input_data.size(); ++slot)
     if (!input_data[slot])
-      fail(ErrorKind::kUsage, "[exec] graph '{}': input '{}' is missing", graph.name(), graph.value(input_values[slot]).name);
+      fail(ErrorKind::kUsage, "[exec] graph '{}': input '{}' is missing", graph.name(),
+           graph.value(input_values[slot]).name);
 
   const int64_t batch = batch_symbol >= 0 ? next[static_cast<size_t>(batch_symbol)] : 1;
   std::fill(past.begin(), past.end(), 0);
@@ -121,7 +128,8 @@ void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* stat
       longest = std::max(longest, past[static_cast<size_t>(b)]);
     }
     if (longest + step > limits.context)
-      fail(ErrorKind::kUsage, "[exec] {} tokens do not fit: {} of a context of {} are taken", step, longest, limits.context);
+      fail(ErrorKind::kUsage, "[exec] {} tokens do not fit: {} of a context of {} are taken", step, longest,
+           limits.context);
     next[static_cast<size_t>(past_symbol)] = longest;
   }
   graph.resolve_symbols(next);
@@ -129,7 +137,8 @@ void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* stat
 
 void Plan::Impl::apply_sizes() {
   if (next == bound) return;
-  for (const DimPatch& patch : dim_patches) patch.buffer->dims[patch.dim] = std::max<int64_t>(0, next[static_cast<size_t>(patch.symbol)]);
+  for (const DimPatch& patch : dim_patches)
+    patch.buffer->dims[patch.dim] = std::max<int64_t>(0, next[static_cast<size_t>(patch.symbol)]);
   for (Buffer* buffer : sized) {
     const auto& f = tensor::format(buffer->format);
     buffer->bytes = static_cast<size_t>(buffer->elements()) / f.block * f.block_bytes;
@@ -146,19 +155,27 @@ void Plan::Impl::bind_states(StateSet* states) {
   }
 }
 
-void Plan::run(std::span<const Input> inputs, StateSet* states) {
+void Plan::run(std::span<const Input> inputs, StateSet* states, const RunOptions& options) {
   Impl& p = *impl_;
   if (!p.graph.states().empty() && (!states || states->buffers_.size() != p.graph.states().size()))
-    fail(ErrorKind::kUsage, "[exec] graph '{}' keeps state: run() needs the StateSet that make_states() gave", p.graph.name());
+    fail(ErrorKind::kUsage, "[exec] graph '{}' keeps state: run() needs the StateSet that make_states() gave",
+         p.graph.name());
   p.bind_inputs(inputs, states);
   p.apply_sizes();
   p.bind_states(states);
-  for (const Impl::InputPatch& patch : p.input_patches) patch.buffer->data = const_cast<std::byte*>(p.input_data[patch.slot]);
+  for (const Impl::InputPatch& patch : p.input_patches)
+    patch.buffer->data = const_cast<std::byte*>(p.input_data[patch.slot]);
 
   const int64_t batch = p.batch_symbol >= 0 ? p.bound[static_cast<size_t>(p.batch_symbol)] : 1;
   const std::span<const int64_t> past(p.past.data(), static_cast<size_t>(std::max<int64_t>(0, batch)));
   ThreadPool& pool = p.device.pool();
+  const ir::NodeId first = options.resume ? restore(*options.resume, options.point) : 0;
+  size_t next_point = 0;
   for (Step& step : p.steps) {
+    if (step.node < first) continue;
+    if (options.record && next_point < options.record->points_.size() &&
+        step.node >= options.record->points_[next_point])
+      save(*options.record, next_point++);
     const KernelContext context{step.inputs, step.outputs, step.states, past, pool, p.scratch.bytes()};
     if (!p.observer) {
       if (!step.kernel->is_view()) step.kernel->run(context);
@@ -170,7 +187,8 @@ void Plan::run(std::span<const Input> inputs, StateSet* states) {
     p.observer(p.graph.nodes()[static_cast<size_t>(step.node)], step.inputs, step.outputs, seconds.count());
   }
   if (!states) return;
-  for (size_t s = 0; s < p.graph.states().size(); ++s) {  // states of fixed size: the new value replaces the old
+  for (size_t s = 0; s < p.graph.states().size();
+       ++s) {  // states of fixed size: the new value replaces the old
     const ir::State& state = p.graph.states()[s];
     if (state.growing_axis >= 0) continue;
     const Place place = p.places[static_cast<size_t>(state.output)];
@@ -184,7 +202,8 @@ void Plan::run(std::span<const Input> inputs, StateSet* states) {
 }
 
 Buffer Plan::output(size_t index) const {
-  if (index >= impl_->outputs.size()) fail(ErrorKind::kUsage, "[exec] no output {} of {}", index, impl_->outputs.size());
+  if (index >= impl_->outputs.size())
+    fail(ErrorKind::kUsage, "[exec] no output {} of {}", index, impl_->outputs.size());
   return impl_->outputs[index];
 }
 

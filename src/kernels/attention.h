@@ -24,23 +24,23 @@ struct HeadStrides {
 };
 
 struct AttentionArgs {
-  size_t batch = 0, queries = 0;        // query tokens per batch row
-  size_t heads = 0, kv_heads = 0;       // query head h reads key head h / (heads / kv_heads)
+  size_t batch = 0, queries = 0;   // query tokens per batch row
+  size_t heads = 0, kv_heads = 0;  // query head h reads key head h / (heads / kv_heads)
   size_t key_width = 0, value_width = 0;
   const float* q = nullptr;
   HeadStrides q_strides;
   RowsView keys, values;
   float* out = nullptr;
   HeadStrides out_strides;
-  std::span<const int64_t> past;        // per batch row; query i is at position past + i
-  size_t fresh = 0;                     // keys per batch row beyond past (equals queries in self-attention)
-  float scale = 1, softcap = 0;         // softcap 0: none
+  std::span<const int64_t> past;  // per batch row; query i is at position past + i
+  size_t fresh = 0;               // keys per batch row beyond past (equals queries in self-attention)
+  float scale = 1, softcap = 0;   // softcap 0: none
   bool causal = true;
-  int64_t window = 0;                   // 0: all; else keys in (position - window, position]
+  int64_t window = 0;  // 0: all; else keys in (position - window, position]
 };
 
-// Online softmax over tiles of 64 keys; keys of a group of heads are decoded once for all its queries. With few
-// units of work (decode) the keys are split over threads and the parts merged.
+// Online softmax over tiles of 64 keys; keys of a group of heads are decoded once for all its queries. With
+// few units of work (decode) the keys are split over threads and the parts merged.
 void attention(const AttentionArgs& args, ThreadPool& pool, std::span<std::byte> scratch);
 // max_keys: past + fresh at most.
 size_t attention_scratch_bytes(const AttentionArgs& args, int threads);

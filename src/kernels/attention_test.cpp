@@ -33,7 +33,8 @@ void check(const Case& c, int threads) {
   const std::vector<float> q = normal(c.batch * c.queries * c.heads * c.key_width, 1);
   std::vector<float> k = normal(c.batch * c.kv_heads * capacity * c.key_width, 2);
   std::vector<float> v = normal(c.batch * c.kv_heads * capacity * c.value_width, 3);
-  const auto store = [&](std::vector<float>& x, size_t width) {  // in the cache format; x becomes what is stored
+  const auto store = [&](std::vector<float>& x,
+                         size_t width) {  // in the cache format; x becomes what is stored
     const auto& f = tensor::format(c.format);
     std::vector<std::byte> bytes(tensor::format_bytes(c.format, x.size()));
     for (size_t r = 0; r < x.size() / width; ++r)
@@ -67,7 +68,8 @@ void check(const Case& c, int threads) {
   for (size_t b = 0; b < c.batch; ++b)
     for (size_t i = 0; i < c.queries; ++i)
       for (size_t h = 0; h < c.heads; ++h) {
-        const int64_t position = c.past[b] + static_cast<int64_t>(i), end = c.past[b] + static_cast<int64_t>(c.queries);
+        const int64_t position = c.past[b] + static_cast<int64_t>(i),
+                      end = c.past[b] + static_cast<int64_t>(c.queries);
         std::vector<double> score(static_cast<size_t>(end), -INFINITY);
         double top = -INFINITY, total = 0;
         for (int64_t j = 0; j < end; ++j) {
@@ -86,7 +88,8 @@ void check(const Case& c, int threads) {
         for (size_t d = 0; d < c.value_width; ++d) {
           double expected = 0;
           for (size_t j = 0; j < score.size(); ++j)
-            expected += score[j] / total * v[((b * c.kv_heads + h / group) * capacity + j) * c.value_width + d];
+            expected +=
+                score[j] / total * v[((b * c.kv_heads + h / group) * capacity + j) * c.value_width + d];
           ASSERT_NEAR(out[((b * c.queries + i) * c.heads + h) * c.value_width + d], expected, 2e-5)
               << "batch " << b << " query " << i << " head " << h << " threads " << threads;
         }
@@ -102,18 +105,24 @@ TEST(Attention, Prefill) {
 TEST(Attention, DecodeWithSplitKeys) {
   for (const int threads : {1, 2, 3}) check({1, 1, 9, 3, 64, 64, {650}}, threads);
 }
-TEST(Attention, RaggedBatch) { check({3, 5, 4, 2, 16, 16, {0, 301, 64}}, 2); }
+TEST(Attention, RaggedBatch) {
+  check({3, 5, 4, 2, 16, 16, {0, 301, 64}}, 2);
+}
 TEST(Attention, SlidingWindow) {
   check({1, 90, 4, 4, 32, 32, {100}, true, 33}, 2);
   check({1, 1, 4, 4, 32, 32, {600}, true, 300}, 2);
   check({1, 3, 2, 1, 32, 32, {200}, true, 1}, 1);
 }
-TEST(Attention, NotCausal) { check({1, 77, 4, 2, 24, 24, {0}, false}, 2); }
-TEST(Attention, Softcap) { check({1, 40, 4, 2, 32, 32, {10}, true, 0, 2.0f}, 2); }
+TEST(Attention, NotCausal) {
+  check({1, 77, 4, 2, 24, 24, {0}, false}, 2);
+}
+TEST(Attention, Softcap) {
+  check({1, 40, 4, 2, 32, 32, {10}, true, 0, 2.0f}, 2);
+}
 TEST(Attention, TinyAndWideHeads) {
-  check({1, 9, 8, 4, 8, 8, {3}}, 1);        // stories260K
+  check({1, 9, 8, 4, 8, 8, {3}}, 1);  // stories260K
   check({1, 20, 2, 2, 256, 256, {70}}, 2);
-  check({1, 3, 71, 1, 64, 64, {9}}, 2);     // more heads in a group than a block has rows
+  check({1, 3, 71, 1, 64, 64, {9}}, 2);  // more heads in a group than a block has rows
 }
 TEST(Attention, CacheFormats) {
   for (const auto format : {tensor::FormatId::kF16, tensor::FormatId::kBF16, tensor::FormatId::kQ8_0}) {

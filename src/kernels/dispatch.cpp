@@ -5,7 +5,8 @@
 namespace hone::kernels {
 
 const IsaTable& table_for(Isa isa) {
-  if (!isa_supported(isa)) fail(ErrorKind::kUsage, "[kernels] this machine cannot run {} kernels", isa_name(isa));
+  if (!isa_supported(isa))
+    fail(ErrorKind::kUsage, "[kernels] this machine cannot run {} kernels", isa_name(isa));
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return avx512_table();
   if (isa == Isa::kAvx2) return avx2_table();

@@ -17,8 +17,12 @@ using DecodeFn = void (*)(const uint8_t* src, float* dst, size_t n);
 using EncodeFn = void (*)(const float* src, uint8_t* dst, size_t n);
 
 // y[i * ldy + r] = sum_k w[r, k] * x[i * cols + k] + bias[r] for m = 1 or 2 activation rows.
-using GemvFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t cols, const float* x, size_t m,
-                        float* y, size_t ldy, const float* bias);
+using GemvFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t cols, const float* x,
+                        size_t m, float* y, size_t ldy, const float* bias);
+
+// y[r] = weight row r times the one activation row that prepare_codes() has quantized to 16 bits, + bias[r].
+using GemvCodesFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t cols,
+                             const void* prepared, float* y, const float* bias);
 
 // Where query, key and value tiles of one attention unit lie; see attention.inc.
 struct AttentionTile {
@@ -30,11 +34,11 @@ struct AttentionTile {
   const float* v;        // [kKeyTile][padded]
   const int64_t* first;  // per row: visible keys are [first, last) of the tile, clamped by the kernel
   const int64_t* last;
-  float softcap;         // 0: none
-  float* scores;         // [tile_rows][kKeyTile], scratch
-  float* maximum;        // per row, running
-  float* total;          // per row, running
-  float* out;            // [rows][padded], running
+  float softcap;   // 0: none
+  float* scores;   // [tile_rows][kKeyTile], scratch
+  float* maximum;  // per row, running
+  float* total;    // per row, running
+  float* out;      // [rows][padded], running
 };
 inline constexpr size_t kKeyTile = 64;
 
@@ -45,6 +49,10 @@ struct IsaTable {
   DecodeFn decode[tensor::kFormatCount];
   EncodeFn encode[tensor::kFormatCount];  // F32, F16, BF16; the others are encoded by the reference
   GemvFn gemv[tensor::kFormatCount];
+  // Integer products for one activation row; null where the format or the instruction set has none.
+  GemvCodesFn gemv_codes[tensor::kFormatCount];
+  // Fills prepared_bytes(cols); cols is a multiple of 32.
+  void (*prepare_codes)(const float* x, size_t cols, void* prepared);
 
   // 3 and more activation rows against `rows` decoded weight rows w[rows][ldw] (F32, ldw a multiple of
   // 16, padded with zeros): y[i * ldy + r].
@@ -55,17 +63,20 @@ struct IsaTable {
   void (*pack)(const float* x, size_t ldx, size_t m, size_t k, float* packed);
   // panel[k][ld_panel], columns [0, tile_cols) = transpose of rows[count][ld_rows]; absent rows read as zero.
   // k is rounded up to 16 in both.
-  void (*transpose_panel)(const float* rows, size_t ld_rows, size_t count, size_t k, float* panel, size_t ld_panel);
+  void (*transpose_panel)(const float* rows, size_t ld_rows, size_t count, size_t k, float* panel,
+                          size_t ld_panel);
   // c[i * ldc + j] (+)= bias[j] + sum_k packed * b[k * ldb + j], one block of `rows` rows, cols <= tile_cols.
   // When cols < tile_cols, b must still be readable up to tile_cols.
   void (*tile)(const float* packed, size_t rows, size_t k, const float* b, size_t ldb, float* c, size_t ldc,
                size_t cols, const float* bias, bool accumulate);
 
   void (*rms_norm)(const float* x, const float* scale, float* y, size_t n, float epsilon);
-  void (*layer_norm)(const float* x, const float* scale, const float* bias, float* y, size_t n, float epsilon);
+  void (*layer_norm)(const float* x, const float* scale, const float* bias, float* y, size_t n,
+                     float epsilon);
   void (*softmax)(const float* x, float* y, size_t n);
   // Rotates the first 2 * half elements of a head; cos and sin have `half` values.
-  void (*rotate)(const float* x, const float* cosine, const float* sine, float* y, size_t half, bool interleaved);
+  void (*rotate)(const float* x, const float* cosine, const float* sine, float* y, size_t half,
+                 bool interleaved);
 
   void (*add)(const float* a, const float* b, float* y, size_t n);
   void (*sub)(const float* a, const float* b, float* y, size_t n);
@@ -80,6 +91,11 @@ struct IsaTable {
 
   void (*attend)(const AttentionTile& tile);
 };
+
+// 16-bit codes, and per 32 elements 2 + 6 floats of scales and sums.
+inline size_t prepared_bytes(size_t cols) {
+  return cols * 2 + cols / 32 * 8 * sizeof(float);
+}
 
 const IsaTable& scalar_table();
 const IsaTable& avx2_table();

@@ -8,19 +8,28 @@ namespace hone::kernels {
 namespace avx2 {
 namespace {
 
+// Each is written over those before it.
+// clang-format off
 #include "kernels/formats.inc"
-// formats first: the rest is written over them
 #include "kernels/gemv.inc"
+#include "kernels/gemv16.inc"
 #include "kernels/gemm.inc"
 #include "kernels/rowops.inc"
 #include "kernels/attention.inc"
 #include "kernels/table.inc"
+// clang-format on
 
 }  // namespace
 }  // namespace avx2
 
 const IsaTable& avx2_table() {
-  static const IsaTable table = avx2::make_table(Isa::kAvx2);
+  static const IsaTable table = [] {
+    IsaTable t{};
+    t.isa = Isa::kAvx2;
+    avx2::enter_all(t);
+    avx2::enter_codes(t);
+    return t;
+  }();
   return table;
 }
 

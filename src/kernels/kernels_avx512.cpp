@@ -8,19 +8,28 @@ namespace hone::kernels {
 namespace avx512 {
 namespace {
 
+// Each is written over those before it.
+// clang-format off
 #include "kernels/formats.inc"
-// formats first: the rest is written over them
 #include "kernels/gemv.inc"
+#include "kernels/gemv16.inc"
 #include "kernels/gemm.inc"
 #include "kernels/rowops.inc"
 #include "kernels/attention.inc"
 #include "kernels/table.inc"
+// clang-format on
 
 }  // namespace
 }  // namespace avx512
 
 const IsaTable& avx512_table() {
-  static const IsaTable table = avx512::make_table(Isa::kAvx512);
+  static const IsaTable table = [] {
+    IsaTable t{};
+    t.isa = Isa::kAvx512;
+    avx512::enter_all(t);
+    avx512::enter_codes(t);
+    return t;
+  }();
   return table;
 }
 

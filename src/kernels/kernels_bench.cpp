@@ -29,7 +29,8 @@ std::vector<float> normal(size_t n) {
 }
 
 // `copies` different matrices are cycled through, so that weights come from memory as they do in a model.
-void product(benchmark::State& state, tensor::FormatId id, size_t m, size_t cols, size_t rows, size_t copies) {
+void product(benchmark::State& state, tensor::FormatId id, size_t m, size_t cols, size_t rows,
+             size_t copies) {
   const auto& f = tensor::format(id);
   const size_t bytes = tensor::format_bytes(id, rows * cols);
   std::vector<std::byte> weights(bytes * copies);
@@ -68,8 +69,9 @@ void read_bandwidth(benchmark::State& state) {
     for (const uint64_t s : sums) sum += s;
     benchmark::DoNotOptimize(sum);
   }
-  state.counters["GB/s"] = benchmark::Counter(static_cast<double>(state.iterations()) * 8e-9 * static_cast<double>(data.size()),
-                                              benchmark::Counter::kIsRate);
+  state.counters["GB/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations()) * 8e-9 * static_cast<double>(data.size()),
+                         benchmark::Counter::kIsRate);
 }
 
 // The register tile alone, operands in L1 and L2: the roof of prefill, per core.
@@ -79,11 +81,13 @@ void tile_peak(benchmark::State& state) {
   const std::vector<float> x = normal(t.tile_rows * k), b = normal(t.tile_cols * k);
   std::vector<float> c(t.tile_rows * t.tile_cols);
   for (auto _ : state) {
-    t.tile(x.data(), t.tile_rows, k, b.data(), t.tile_cols, c.data(), t.tile_cols, t.tile_cols, nullptr, false);
+    t.tile(x.data(), t.tile_rows, k, b.data(), t.tile_cols, c.data(), t.tile_cols, t.tile_cols, nullptr,
+           false);
     benchmark::DoNotOptimize(c.data());
   }
   state.counters["GFLOP/s"] = benchmark::Counter(
-      static_cast<double>(state.iterations()) * 2e-9 * static_cast<double>(t.tile_rows * t.tile_cols * k), benchmark::Counter::kIsRate);
+      static_cast<double>(state.iterations()) * 2e-9 * static_cast<double>(t.tile_rows * t.tile_cols * k),
+      benchmark::Counter::kIsRate);
 }
 
 void region(benchmark::State& state) {
@@ -129,7 +133,8 @@ int main(int argc, char** argv) {
   }
   for (const FormatId id : {FormatId::kBF16, FormatId::kQ8_0, FormatId::kQ4_1})
     for (const size_t m : {1, 256})
-      add(std::string(tensor::format(id).name) + "/head/m" + std::to_string(m), product, id, m, size_t{576}, size_t{49152}, size_t{1});
+      add(std::string(tensor::format(id).name) + "/head/m" + std::to_string(m), product, id, m, size_t{576},
+          size_t{49152}, size_t{1});
   add("attention/decode/past64", attend, size_t{1}, size_t{64});
   add("attention/decode/past500", attend, size_t{1}, size_t{500});
   add("attention/decode/past4000", attend, size_t{1}, size_t{4000});

@@ -1,4 +1,5 @@
-// The kernels compiled for plain C++, the reference that the others are tested against. One source for all instruction sets: the .inc files.
+// The kernels compiled for plain C++, the reference that the others are tested against. One source for all
+// instruction sets: the .inc files.
 #pragma GCC optimize("O1")
 
 #include <math.h>
@@ -10,19 +11,26 @@ namespace hone::kernels {
 namespace scalar {
 namespace {
 
+// Each is written over those before it.
+// clang-format off
 #include "kernels/formats.inc"
-// formats first: the rest is written over them
 #include "kernels/gemv.inc"
 #include "kernels/gemm.inc"
 #include "kernels/rowops.inc"
 #include "kernels/attention.inc"
 #include "kernels/table.inc"
+// clang-format on
 
 }  // namespace
 }  // namespace scalar
 
 const IsaTable& scalar_table() {
-  static const IsaTable table = scalar::make_table(Isa::kScalar);
+  static const IsaTable table = [] {
+    IsaTable t{};
+    t.isa = Isa::kScalar;
+    scalar::enter_all(t);
+    return t;
+  }();
   return table;
 }
 

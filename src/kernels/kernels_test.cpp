@@ -36,12 +36,14 @@ std::vector<float> normal(size_t n, uint64_t seed, float scale = 1) {
   return x;
 }
 
-bool same(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) || (std::isnan(a) && std::isnan(b)); }
+bool same(float a, float b) {
+  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) || (std::isnan(a) && std::isnan(b));
+}
 
 TEST(Decode, CoversTheFormatsOfTheSpine) {
   EXPECT_EQ(formats().size(), 18u);
-  for (const char* name : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K",
-                           "IQ4_NL", "IQ4_XS", "MXFP4", "Q2_0"})
+  for (const char* name : {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K",
+                           "Q4_K", "Q5_K", "Q6_K", "Q8_K", "IQ4_NL", "IQ4_XS", "MXFP4", "Q2_0"})
     EXPECT_TRUE(matmul_supports(tensor::find_format(name)->id)) << name;
 }
 
@@ -83,8 +85,10 @@ Weights make_weights(tensor::FormatId id, size_t rows, size_t cols, uint64_t see
 }
 
 // |got - exact| within the rounding of an F32 dot product of n terms.
-void expect_product(const Weights& w, const std::vector<float>& x, const std::vector<float>& y, size_t m, size_t rows,
-                    size_t cols, const float* bias, const std::string& what) {
+// `codes`: the product may have gone through 16-bit codes of the activations.
+void expect_product(const Weights& w, const std::vector<float>& x, const std::vector<float>& y, size_t m,
+                    size_t rows, size_t cols, const float* bias, const std::string& what,
+                    bool codes = false) {
   for (size_t i = 0; i < m; ++i) {
     for (size_t r = 0; r < rows; ++r) {
       double exact = bias ? bias[r] : 0, magnitude = std::fabs(exact);
@@ -93,7 +97,8 @@ void expect_product(const Weights& w, const std::vector<float>& x, const std::ve
         exact += term;
         magnitude += std::fabs(term);
       }
-      const double tolerance = magnitude * 0x1p-24 * (8 + std::sqrt(static_cast<double>(cols)));
+      double tolerance = magnitude * 0x1p-24 * (8 + std::sqrt(static_cast<double>(cols)));
+      if (codes) tolerance += 1e-4 * magnitude;
       ASSERT_NEAR(y[i * rows + r], exact, tolerance) << what << " m " << m << " row " << i << ", " << r;
     }
   }
@@ -108,10 +113,75 @@ TEST(Gemv, EveryFormatOnEveryIsa) {
     for (const Isa isa : isas()) {
       for (const size_t m : {1, 2}) {
         std::vector<float> y(m * rows, NAN);
-        table_for(isa).gemv[static_cast<size_t>(id)](reinterpret_cast<const uint8_t*>(w.bytes.data()), w.bytes.size() / rows, rows,
-                                                     cols, x.data(), m, y.data(), rows, bias.data());
+        table_for(isa).gemv[static_cast<size_t>(id)](reinterpret_cast<const uint8_t*>(w.bytes.data()),
+                                                     w.bytes.size() / rows, rows, cols, x.data(), m, y.data(),
+                                                     rows, bias.data());
         expect_product(w, x, y, m, rows, cols, bias.data(), std::string(f.name) + " on " + isa_name(isa));
       }
+    }
+  }
+}
+
+// Error of the 16-bit codes: half a step of each element, the step being the block's peak / 32767.
+TEST(GemvCodes, StaysWithinTheRoundingOfItsCodes) {
+  size_t tested = 0;
+  for (const auto id : formats()) {
+    const auto& f = tensor::format(id);
+    for (const size_t cols :
+         {size_t{f.block} * 1, size_t{f.block} * 2, size_t{f.block} * 3, size_t{f.block} * 6}) {
+      const size_t rows = 9;
+      const Weights w = f.block == 1 ? Weights{} : make_weights(id, rows, cols, 31 + cols);
+      std::vector<float> x = normal(cols, 33);
+      for (size_t k = 0; k < std::min<size_t>(cols, 32); ++k) x[k] = 0;  // a block of zeros
+      const std::vector<float> bias = normal(rows, 34);
+      for (const Isa isa : isas()) {
+        const IsaTable& t = table_for(isa);
+        if (!t.gemv_codes[static_cast<size_t>(id)]) continue;
+        ++tested;
+        std::vector<std::byte> prepared(prepared_bytes(cols));
+        t.prepare_codes(x.data(), cols, prepared.data());
+        std::vector<float> y(rows, NAN);
+        t.gemv_codes[static_cast<size_t>(id)](reinterpret_cast<const uint8_t*>(w.bytes.data()),
+                                              w.bytes.size() / rows, rows, cols, prepared.data(), y.data(),
+                                              bias.data());
+        for (size_t r = 0; r < rows; ++r) {
+          double exact = bias[r], allowed = 1e-6, magnitude = 0;
+          for (size_t b = 0; b < cols / 32; ++b) {
+            double peak = 0, weights = 0;
+            for (size_t k = 32 * b; k < 32 * b + 32; ++k) {
+              exact += static_cast<double>(w.values[r * cols + k]) * x[k];
+              magnitude += std::fabs(static_cast<double>(w.values[r * cols + k]) * x[k]);
+              peak = std::max<double>(peak, std::fabs(x[k]));
+              weights += std::fabs(w.values[r * cols + k]);
+            }
+            allowed += peak / 65534 * weights;
+          }
+          ASSERT_NEAR(y[r], exact, allowed + 4e-6 * magnitude)
+              << f.name << " on " << isa_name(isa) << " cols " << cols;
+        }
+      }
+    }
+  }
+  if (isa_supported(Isa::kAvx2)) {
+    EXPECT_GE(tested, 48u);
+  }
+}
+
+TEST(GemvCodes, WhatIsNotFiniteIsNotHidden) {
+  for (const Isa isa : isas()) {
+    const IsaTable& t = table_for(isa);
+    if (!t.prepare_codes) continue;
+    const Weights w = make_weights(tensor::FormatId::kQ4_K, 1, 512, 3);
+    for (const float bad : {INFINITY, -INFINITY, NAN}) {
+      std::vector<float> x = normal(512, 4);
+      x[300] = bad;
+      std::vector<std::byte> prepared(prepared_bytes(512));
+      t.prepare_codes(x.data(), 512, prepared.data());
+      float y = 0;
+      t.gemv_codes[static_cast<size_t>(tensor::FormatId::kQ4_K)](
+          reinterpret_cast<const uint8_t*>(w.bytes.data()), w.bytes.size(), 1, 512, prepared.data(), &y,
+          nullptr);
+      EXPECT_FALSE(std::isfinite(y)) << isa_name(isa) << " " << bad;
     }
   }
 }
@@ -131,7 +201,7 @@ TEST(Matmul, EveryFormatEveryRegimeEveryThreadCount) {
         for (const float* b : {static_cast<const float*>(nullptr), bias.data()}) {
           std::vector<float> y(m * rows, NAN);
           matmul(view, x.data(), m, y.data(), b, pool, scratch);
-          expect_product(w, x, y, m, rows, cols, b, f.name);
+          expect_product(w, x, y, m, rows, cols, b, f.name, m == 1 && f.quantized());
         }
       }
     }
@@ -191,11 +261,13 @@ TEST(Tile, EveryRowCountAndWidth) {
       for (const size_t cols : {size_t{1}, size_t{15}, size_t{16}, t.tile_cols - 1, t.tile_cols}) {
         for (const bool accumulate : {false, true}) {
           std::vector<float> c(rows * (cols + 3), 0.5f);
-          t.tile(packed.data(), rows, k, b.data(), t.tile_cols, c.data(), cols + 3, cols, bias.data(), accumulate);
+          t.tile(packed.data(), rows, k, b.data(), t.tile_cols, c.data(), cols + 3, cols, bias.data(),
+                 accumulate);
           for (size_t i = 0; i < rows; ++i)
             for (size_t j = 0; j < cols + 3; ++j) {
               double exact = j < cols ? bias[j] + (accumulate ? 0.5 : 0.0) : 0.5;
-              for (size_t d = 0; d < k && j < cols; ++d) exact += static_cast<double>(x[i * k + d]) * b[d * t.tile_cols + j];
+              for (size_t d = 0; d < k && j < cols; ++d)
+                exact += static_cast<double>(x[i * k + d]) * b[d * t.tile_cols + j];
               ASSERT_NEAR(c[i * (cols + 3) + j], exact, 2e-5) << isa_name(isa) << " " << rows << "x" << cols;
             }
         }

@@ -1,5 +1,6 @@
 // Shares products out over threads. Three regimes by the number of activation rows m:
-//   m <= 2   matrix-vector straight from the stored bytes (bound by memory bandwidth)
+//   m <= 2   matrix-vector straight from the stored bytes (bound by memory bandwidth); one row of activations
+//            meets block formats as 16-bit codes where the instruction set has integer products
 //   m < 9    a few weight rows are decoded to L1 and dotted with all activations
 //   else     tiles of weights are decoded and transposed into a panel in L2, once for all activations
 #include "kernels/matmul.h"
@@ -12,20 +13,24 @@
 namespace hone::kernels {
 namespace {
 
-constexpr size_t kFewRows = 2;           // gemv
-constexpr size_t kSomeRows = 8;          // dot_rows
-constexpr size_t kDepth = 1024;          // longest k slice of a panel
+constexpr size_t kFewRows = 2;             // gemv
+constexpr size_t kSomeRows = 8;            // dot_rows
+constexpr size_t kDepth = 1024;            // longest k slice of a panel
 constexpr size_t kPanelBytes = 384 << 10;  // panels of one task together, a part of L2
 constexpr size_t kSerialWork = 24 << 10;   // multiply-adds below which waking threads costs more
 
-constexpr size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+constexpr size_t round_up(size_t n, size_t step) {
+  return (n + step - 1) / step * step;
+}
 
 size_t slice_depth(size_t cols) {
   const size_t slices = (cols + kDepth - 1) / kDepth;
   return slices <= 1 ? cols : round_up((cols + slices - 1) / slices, 256);
 }
 // Row-buffer stride: whole vectors, and off the powers of two that would collide in L1.
-size_t row_stride(size_t depth) { return round_up(depth, 16) + 16; }
+size_t row_stride(size_t depth) {
+  return round_up(depth, 16) + 16;
+}
 
 struct Layout {
   size_t depth, tiles, group, panel_floats, rows_floats, packed_floats;
@@ -50,8 +55,8 @@ size_t bytes_of(const WeightView& w, size_t elements) {
   return elements / f.block * f.block_bytes;
 }
 
-void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, size_t m, float* y, const float* bias,
-                     ThreadPool& pool, float* scratch) {
+void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, size_t m, float* y,
+                     const float* bias, ThreadPool& pool, float* scratch) {
   const size_t threads = static_cast<size_t>(pool.size());
   const Layout l = panel_layout(t, w.rows, w.cols, m, threads);
   float* packed = scratch;
@@ -90,8 +95,8 @@ void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, siz
           const size_t i = b * t.tile_rows, count = std::min(t.tile_rows, m - i);
           for (size_t tile = first_tile; tile < last_tile; ++tile) {
             const size_t row = tile * t.tile_cols;
-            t.tile(packed + m * k + i * depth, count, depth, panels + (tile - first_tile) * panel, t.tile_cols,
-                   y + i * w.rows + row, w.rows, std::min(t.tile_cols, w.rows - row),
+            t.tile(packed + m * k + i * depth, count, depth, panels + (tile - first_tile) * panel,
+                   t.tile_cols, y + i * w.rows + row, w.rows, std::min(t.tile_cols, w.rows - row),
                    bias && k == 0 ? bias + row : nullptr, k != 0);
           }
         }
@@ -109,11 +114,13 @@ bool matmul_supports(tensor::FormatId format) {
 size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads) {
   const IsaTable& t = active_table();
   const size_t workers = static_cast<size_t>(std::max(1, threads));
-  if (max_m <= kFewRows) return 0;
+  const size_t prepared = round_up(prepared_bytes(w.cols), 64);
+  if (max_m <= kFewRows) return prepared;
   const size_t dot = workers * 4 * row_stride(w.cols);
-  if (max_m <= kSomeRows) return dot * sizeof(float);
+  if (max_m <= kSomeRows) return std::max(prepared, dot * sizeof(float));
   const Layout l = panel_layout(t, w.rows, w.cols, max_m, workers);
-  return std::max(dot, l.packed_floats + workers * (l.panel_floats + l.rows_floats)) * sizeof(float);
+  const size_t panels = l.packed_floats + workers * (l.panel_floats + l.rows_floats);
+  return std::max(prepared, std::max(dot, panels) * sizeof(float));
 }
 
 void matmul(const WeightView& w, const float* x, size_t m, float* y, const float* bias, ThreadPool& pool,
@@ -122,11 +129,19 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
   const size_t f = static_cast<size_t>(w.format);
   HONE_CHECK(t.gemv[f] != nullptr && scratch.size() >= matmul_scratch_bytes(w, m, pool.size()));
   if (m == 0 || w.rows == 0) return;
-  if (m > kSomeRows) return multiply_panels(t, w, x, m, y, bias, pool, reinterpret_cast<float*>(scratch.data()));
+  if (m > kSomeRows)
+    return multiply_panels(t, w, x, m, y, bias, pool, reinterpret_cast<float*>(scratch.data()));
 
   const size_t row_bytes = bytes_of(w, w.cols), threads = static_cast<size_t>(pool.size());
   const auto* bytes = reinterpret_cast<const uint8_t*>(w.data);
+  const GemvCodesFn with_codes = m == 1 ? t.gemv_codes[f] : nullptr;
+  if (with_codes) t.prepare_codes(x, w.cols, scratch.data());
   const auto part = [&](size_t begin, size_t end, int worker) {
+    if (with_codes) {
+      with_codes(bytes + begin * row_bytes, row_bytes, end - begin, w.cols, scratch.data(), y + begin,
+                 bias ? bias + begin : nullptr);
+      return;
+    }
     if (m <= kFewRows) {
       t.gemv[f](bytes + begin * row_bytes, row_bytes, end - begin, w.cols, x, m, y + begin, w.rows,
                 bias ? bias + begin : nullptr);
@@ -177,7 +192,8 @@ void matmul_f32(const float* a, size_t m, size_t k, const float* b, size_t n, fl
         stride = t.tile_cols;
       }
       for (size_t i = 0; i < m; i += t.tile_rows)
-        t.tile(packed + i * k, std::min(t.tile_rows, m - i), k, panel, stride, y + i * n + column, n, width, nullptr, false);
+        t.tile(packed + i * k, std::min(t.tile_rows, m - i), k, panel, stride, y + i * n + column, n, width,
+               nullptr, false);
     }
   };
   if (m * n * k < kSerialWork) return part(0, tiles, 0);

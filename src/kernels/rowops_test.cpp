@@ -23,7 +23,8 @@ std::vector<const IsaTable*> tables() {
 }
 
 std::vector<float> spread() {  // both signs over the whole range, and the corners
-  std::vector<float> x{0.0f, -0.0f, 1.0f, -1.0f, 88.7f, 89.5f, -87.3f, -103.0f, -110.0f, kInf, -kInf, 1e-30f, -1e-30f, 1e30f, -1e30f};
+  std::vector<float> x{0.0f,    -0.0f, 1.0f,  -1.0f,  88.7f,   89.5f, -87.3f, -103.0f,
+                       -110.0f, kInf,  -kInf, 1e-30f, -1e-30f, 1e30f, -1e30f};
   Random random(2);
   for (int i = 0; i < 5000; ++i) {
     x.push_back(static_cast<float>(random.normal() * 20));
@@ -44,16 +45,25 @@ void expect_close(const char* name, double relative, double absolute, Got got, E
         EXPECT_EQ(y[i], e > 0 ? kInf : -kInf) << name << " " << x[i];
         continue;
       }
-      ASSERT_NEAR(y[i], e, relative * std::fabs(e) + absolute) << name << "(" << x[i] << ") on " << isa_name(t->isa);
+      ASSERT_NEAR(y[i], e, relative * std::fabs(e) + absolute)
+          << name << "(" << x[i] << ") on " << isa_name(t->isa);
     }
   }
 }
 
 TEST(Functions, MatchLibm) {
-  expect_close("exp", 3e-7, 1e-44, [](const IsaTable& t, auto... a) { t.exp(a...); }, [](double x) { return std::exp(x); });
-  expect_close("sigmoid", 5e-7, 1e-38, [](const IsaTable& t, auto... a) { t.sigmoid(a...); }, [](double x) { return 1 / (1 + std::exp(-x)); });
-  expect_close("tanh", 5e-7, 1e-45, [](const IsaTable& t, auto... a) { t.tanh(a...); }, [](double x) { return std::tanh(x); });
-  expect_close("relu", 0, 0, [](const IsaTable& t, auto... a) { t.relu(a...); }, [](double x) { return std::max(0.0, x); });
+  expect_close(
+      "exp", 3e-7, 1e-44, [](const IsaTable& t, auto... a) { t.exp(a...); },
+      [](double x) { return std::exp(x); });
+  expect_close(
+      "sigmoid", 5e-7, 1e-38, [](const IsaTable& t, auto... a) { t.sigmoid(a...); },
+      [](double x) { return 1 / (1 + std::exp(-x)); });
+  expect_close(
+      "tanh", 5e-7, 1e-45, [](const IsaTable& t, auto... a) { t.tanh(a...); },
+      [](double x) { return std::tanh(x); });
+  expect_close(
+      "relu", 0, 0, [](const IsaTable& t, auto... a) { t.relu(a...); },
+      [](double x) { return std::max(0.0, x); });
 }
 
 TEST(Functions, GatesMatchLibm) {
@@ -69,7 +79,8 @@ TEST(Functions, GatesMatchLibm) {
       const double v = x[i];
       ASSERT_NEAR(swish[i], v / (1 + std::exp(-v)), 1e-6 * std::fabs(v) + 1e-9);
       ASSERT_NEAR(exact_gelu[i], 0.5 * v * (1 + std::erf(v / std::sqrt(2.0))), 2e-6);
-      ASSERT_NEAR(tanh_gelu[i], 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))), 2e-6);
+      ASSERT_NEAR(tanh_gelu[i], 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))),
+                  2e-6);
     }
   }
 }
@@ -104,7 +115,9 @@ TEST(Rows, NormsAndSoftmax) {
       t->softmax(x.data(), soft.data(), n);
       for (size_t i = 0; i < n; ++i) {
         EXPECT_NEAR(rms[i], x[i] / std::sqrt(square / static_cast<double>(n) + 1e-5) * scale[i], 1e-5);
-        EXPECT_NEAR(layer[i], (x[i] - mean) / std::sqrt(variance / static_cast<double>(n) + 1e-5) * scale[i] + bias[i], 2e-5);
+        EXPECT_NEAR(layer[i],
+                    (x[i] - mean) / std::sqrt(variance / static_cast<double>(n) + 1e-5) * scale[i] + bias[i],
+                    2e-5);
         EXPECT_NEAR(soft[i], std::exp(x[i] - top) / total, 1e-6);
       }
     }
@@ -136,8 +149,10 @@ TEST(Rows, SixteenBitStoresRoundToEven) {
   x.push_back(65519.0f), x.push_back(65520.0f), x.push_back(6e-8f), x.push_back(2.98e-8f), x.push_back(NAN);
   for (const IsaTable* t : tables()) {
     std::vector<uint16_t> half(x.size()), brain(x.size());
-    t->encode[static_cast<size_t>(tensor::FormatId::kF16)](x.data(), reinterpret_cast<uint8_t*>(half.data()), x.size());
-    t->encode[static_cast<size_t>(tensor::FormatId::kBF16)](x.data(), reinterpret_cast<uint8_t*>(brain.data()), x.size());
+    t->encode[static_cast<size_t>(tensor::FormatId::kF16)](x.data(), reinterpret_cast<uint8_t*>(half.data()),
+                                                           x.size());
+    t->encode[static_cast<size_t>(tensor::FormatId::kBF16)](
+        x.data(), reinterpret_cast<uint8_t*>(brain.data()), x.size());
     for (size_t i = 0; i + 1 < x.size(); ++i) {
       EXPECT_EQ(half[i], f32_to_f16(x[i])) << x[i] << " on " << isa_name(t->isa);
       EXPECT_EQ(brain[i], f32_to_bf16(x[i])) << x[i];

@@ -13,7 +13,7 @@ namespace hone::kernels::avx2 {
 #define HONE_INLINE inline __attribute__((always_inline))
 #define HONE_LAMBDA __attribute__((always_inline))
 
-inline constexpr int kDotTile = 2;          // dot_rows: weight rows x activation rows
+inline constexpr int kDotTile = 2;              // dot_rows: weight rows x activation rows
 inline constexpr size_t kPrefetchBytes = 1024;  // ahead of the weights being read
 inline constexpr int kTileRows = 6, kTileVectors = 1;
 
@@ -22,14 +22,20 @@ struct F32 {
 };
 using Bytes = __m128i;
 
-HONE_INLINE F32 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+HONE_INLINE F32 zero() {
+  return {_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
 HONE_INLINE F32 set1(float x) {
   const __m256 v = _mm256_set1_ps(x);
   return {v, v};
 }
 // Lanes 0-7 are low, lanes 8-15 are high.
-HONE_INLINE F32 pair_halves(float low, float high) { return {_mm256_set1_ps(low), _mm256_set1_ps(high)}; }
-HONE_INLINE F32 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+HONE_INLINE F32 pair_halves(float low, float high) {
+  return {_mm256_set1_ps(low), _mm256_set1_ps(high)};
+}
+HONE_INLINE F32 load(const float* p) {
+  return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 HONE_INLINE F32 load_partial(const float* p, size_t n) {
   float t[16] = {};
   std::memcpy(t, p, n * 4);
@@ -44,28 +50,50 @@ HONE_INLINE void store_partial(float* p, F32 x, size_t n) {
   store(t, x);
   std::memcpy(p, t, n * 4);
 }
-HONE_INLINE F32 add(F32 x, F32 y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
-HONE_INLINE F32 sub(F32 x, F32 y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
-HONE_INLINE F32 mul(F32 x, F32 y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
-HONE_INLINE F32 div(F32 x, F32 y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
-HONE_INLINE F32 fma(F32 x, F32 y, F32 z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
-HONE_INLINE F32 max(F32 x, F32 y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
-HONE_INLINE F32 min(F32 x, F32 y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
-HONE_INLINE F32 round_even(F32 x) { return {_mm256_round_ps(x.a, 8), _mm256_round_ps(x.b, 8)}; }
+HONE_INLINE F32 add(F32 x, F32 y) {
+  return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
+}
+HONE_INLINE F32 sub(F32 x, F32 y) {
+  return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)};
+}
+HONE_INLINE F32 mul(F32 x, F32 y) {
+  return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)};
+}
+HONE_INLINE F32 div(F32 x, F32 y) {
+  return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)};
+}
+HONE_INLINE F32 fma(F32 x, F32 y, F32 z) {
+  return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+HONE_INLINE F32 max(F32 x, F32 y) {
+  return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)};
+}
+HONE_INLINE F32 min(F32 x, F32 y) {
+  return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)};
+}
+HONE_INLINE F32 round_even(F32 x) {
+  return {_mm256_round_ps(x.a, 8), _mm256_round_ps(x.b, 8)};
+}
 HONE_INLINE __m256 scale_pow2(__m256 x, __m256 n) {
-  const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1), rest = _mm256_sub_epi32(whole, half);
+  const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1),
+                rest = _mm256_sub_epi32(whole, half);
   const __m256i bias = _mm256_set1_epi32(127);
   const __m256 p = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
   const __m256 q = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23));
   return _mm256_mul_ps(_mm256_mul_ps(x, p), q);
 }
-HONE_INLINE F32 scale_pow2(F32 x, F32 n) { return {scale_pow2(x.a, n.a), scale_pow2(x.b, n.b)}; }
+HONE_INLINE F32 scale_pow2(F32 x, F32 n) {
+  return {scale_pow2(x.a, n.a), scale_pow2(x.b, n.b)};
+}
 HONE_INLINE float reduce_add(F32 x) {
   const __m256 s = _mm256_add_ps(x.a, x.b);
   __m128 q = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
   q = _mm_add_ps(q, _mm_movehl_ps(q, q));
   return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
+HONE_INLINE float reduce_upper(F32 x) {
+  return reduce_add({_mm256_setzero_ps(), x.b});
+}  // lanes 8-15
 HONE_INLINE float reduce_max(F32 x) {
   const __m256 s = _mm256_max_ps(x.a, x.b);
   __m128 q = _mm_max_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
@@ -102,21 +130,33 @@ HONE_INLINE __m256 widen_bf16(const uint8_t* p) {
   const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
-HONE_INLINE F32 load_bf16(const uint8_t* p) { return {widen_bf16(p), widen_bf16(p + 16)}; }
+HONE_INLINE F32 load_bf16(const uint8_t* p) {
+  return {widen_bf16(p), widen_bf16(p + 16)};
+}
 HONE_INLINE void store_f16(uint8_t* p, F32 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x.a, 0));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16), _mm256_cvtps_ph(x.b, 0));
 }
 
-HONE_INLINE Bytes load_bytes(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+HONE_INLINE Bytes load_bytes(const uint8_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
 // Bytes 0-7 and 8-15 as two little-endian numbers.
 HONE_INLINE Bytes make_bytes(uint64_t low, uint64_t high) {
   return _mm_set_epi64x(static_cast<long long>(high), static_cast<long long>(low));
 }
-HONE_INLINE Bytes set1_byte(uint8_t x) { return _mm_set1_epi8(static_cast<char>(x)); }
-HONE_INLINE Bytes band(Bytes a, Bytes b) { return _mm_and_si128(a, b); }
-HONE_INLINE Bytes bor(Bytes a, Bytes b) { return _mm_or_si128(a, b); }
-HONE_INLINE Bytes bsub(Bytes a, Bytes b) { return _mm_sub_epi8(a, b); }
+HONE_INLINE Bytes set1_byte(uint8_t x) {
+  return _mm_set1_epi8(static_cast<char>(x));
+}
+HONE_INLINE Bytes band(Bytes a, Bytes b) {
+  return _mm_and_si128(a, b);
+}
+HONE_INLINE Bytes bor(Bytes a, Bytes b) {
+  return _mm_or_si128(a, b);
+}
+HONE_INLINE Bytes bsub(Bytes a, Bytes b) {
+  return _mm_sub_epi8(a, b);
+}
 template <int N>
 HONE_INLINE Bytes shr(Bytes a) {
   return _mm_and_si128(_mm_srli_epi16(a, N), _mm_set1_epi8(static_cast<char>(0xFF >> N)));
@@ -137,17 +177,36 @@ HONE_INLINE Bytes spread_crumbs(const uint8_t* p) {
   const __m128i q = _mm_set1_epi32(static_cast<int>(u));
   const __m128i each = _mm_shuffle_epi8(q, _mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3));
   // The field of byte i is at 2*(i%4); a 16-bit multiply by 64, 16, 4, 1 brings it to bits 6-7.
-  const __m128i even = _mm_mullo_epi16(_mm_and_si128(each, _mm_set1_epi16(0xFF)), _mm_setr_epi16(64, 4, 64, 4, 64, 4, 64, 4));
+  const __m128i even =
+      _mm_mullo_epi16(_mm_and_si128(each, _mm_set1_epi16(0xFF)), _mm_setr_epi16(64, 4, 64, 4, 64, 4, 64, 4));
   const __m128i odd = _mm_mullo_epi16(_mm_srli_epi16(each, 8), _mm_setr_epi16(16, 1, 16, 1, 16, 1, 16, 1));
   const __m128i three = _mm_set1_epi16(3);
   return _mm_or_si128(_mm_and_si128(_mm_srli_epi16(even, 6), three),
                       _mm_slli_epi16(_mm_and_si128(_mm_srli_epi16(odd, 6), three), 8));
 }
 HONE_INLINE F32 from_u8(Bytes a) {
-  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(a, 8)))};
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(a)),
+          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(a, 8)))};
 }
 HONE_INLINE F32 from_i8(Bytes a) {
-  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(a)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(a, 8)))};
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(a)),
+          _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(a, 8)))};
+}
+
+HONE_INLINE __m256i spread_32(uint32_t bits) {  // byte i is 255 where bit i is set
+  const __m256i which = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  const __m256i each = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), which);
+  const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
+  return _mm256_cmpeq_epi8(_mm256_and_si256(each, bit), bit);
+}
+// Rounded floats within 16 bits, as integers.
+HONE_INLINE void store_i16(int16_t* p, F32 x) {
+  const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(both, 0xD8));
+}
+// sum + products of 16-bit pairs.
+HONE_INLINE __m256i dot_pairs(__m256i sum, __m256i a, __m256i b) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
 }
 
 // Codes go through a byte shuffle, then widen and scale: no register table of 16 floats exists here.
@@ -169,12 +228,16 @@ HONE_INLINE F32 map_codes(const NibbleMap& m, __m128i index) {
   }
   return {_mm256_mul_ps(q.a, m.scale), _mm256_mul_ps(q.b, m.scale)};
 }
-HONE_INLINE F32 map_low(const NibbleMap& m, Bytes b) { return map_codes(m, _mm_and_si128(b, _mm_set1_epi8(15))); }
+HONE_INLINE F32 map_low(const NibbleMap& m, Bytes b) {
+  return map_codes(m, _mm_and_si128(b, _mm_set1_epi8(15)));
+}
 HONE_INLINE F32 map_high(const NibbleMap& m, Bytes b) {
   return map_codes(m, _mm_and_si128(_mm_srli_epi16(b, 4), _mm_set1_epi8(15)));
 }
 
-HONE_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+HONE_INLINE void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+}
 
 HONE_INLINE void transpose8(const float* src, size_t ld_src, float* dst, size_t ld_dst) {
   __m256 r[8], t[8];

@@ -15,8 +15,8 @@ namespace hone::kernels::scalar {
 #define HONE_INLINE inline
 #define HONE_LAMBDA
 
-inline constexpr int kDotTile = 2;          // dot_rows: weight rows x activation rows
-inline constexpr size_t kPrefetchBytes = 0;  // ahead of the weights being read
+inline constexpr int kDotTile = 2;                     // dot_rows: weight rows x activation rows
+inline constexpr size_t kPrefetchBytes = 0;            // ahead of the weights being read
 inline constexpr int kTileRows = 4, kTileVectors = 1;  // GEMM register tile: rows x 16*vectors
 
 struct F32 {
@@ -39,26 +39,52 @@ HONE_INLINE Bytes each_byte(F f) {
   return r;
 }
 
-HONE_INLINE F32 zero() { return each([](int) { return 0.0f; }); }
-HONE_INLINE F32 set1(float x) { return each([=](int) { return x; }); }
+HONE_INLINE F32 zero() {
+  return each([](int) { return 0.0f; });
+}
+HONE_INLINE F32 set1(float x) {
+  return each([=](int) { return x; });
+}
 // Lanes 0-7 are low, lanes 8-15 are high.
 HONE_INLINE F32 pair_halves(float low, float high) {
   return each([=](int i) { return i < 8 ? low : high; });
 }
-HONE_INLINE F32 load(const float* p) { return each([=](int i) { return p[i]; }); }
+HONE_INLINE F32 load(const float* p) {
+  return each([=](int i) { return p[i]; });
+}
 HONE_INLINE F32 load_partial(const float* p, size_t n) {  // n < 16; the rest is zero
   return each([=](int i) { return static_cast<size_t>(i) < n ? p[i] : 0.0f; });
 }
-HONE_INLINE void store(float* p, F32 a) { std::memcpy(p, a.v, 64); }
-HONE_INLINE void store_partial(float* p, F32 a, size_t n) { std::memcpy(p, a.v, n * 4); }
-HONE_INLINE F32 add(F32 a, F32 b) { return each([=](int i) { return a.v[i] + b.v[i]; }); }
-HONE_INLINE F32 sub(F32 a, F32 b) { return each([=](int i) { return a.v[i] - b.v[i]; }); }
-HONE_INLINE F32 mul(F32 a, F32 b) { return each([=](int i) { return a.v[i] * b.v[i]; }); }
-HONE_INLINE F32 div(F32 a, F32 b) { return each([=](int i) { return a.v[i] / b.v[i]; }); }
-HONE_INLINE F32 fma(F32 a, F32 b, F32 c) { return each([=](int i) { return a.v[i] * b.v[i] + c.v[i]; }); }
-HONE_INLINE F32 max(F32 a, F32 b) { return each([=](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-HONE_INLINE F32 min(F32 a, F32 b) { return each([=](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
-HONE_INLINE F32 round_even(F32 a) { return each([=](int i) { return std::nearbyintf(a.v[i]); }); }
+HONE_INLINE void store(float* p, F32 a) {
+  std::memcpy(p, a.v, 64);
+}
+HONE_INLINE void store_partial(float* p, F32 a, size_t n) {
+  std::memcpy(p, a.v, n * 4);
+}
+HONE_INLINE F32 add(F32 a, F32 b) {
+  return each([=](int i) { return a.v[i] + b.v[i]; });
+}
+HONE_INLINE F32 sub(F32 a, F32 b) {
+  return each([=](int i) { return a.v[i] - b.v[i]; });
+}
+HONE_INLINE F32 mul(F32 a, F32 b) {
+  return each([=](int i) { return a.v[i] * b.v[i]; });
+}
+HONE_INLINE F32 div(F32 a, F32 b) {
+  return each([=](int i) { return a.v[i] / b.v[i]; });
+}
+HONE_INLINE F32 fma(F32 a, F32 b, F32 c) {
+  return each([=](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+}
+HONE_INLINE F32 max(F32 a, F32 b) {
+  return each([=](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+HONE_INLINE F32 min(F32 a, F32 b) {
+  return each([=](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
+HONE_INLINE F32 round_even(F32 a) {
+  return each([=](int i) { return std::nearbyintf(a.v[i]); });
+}
 // x * 2^n for integral n in [-252, 252], in two exact steps.
 HONE_INLINE F32 scale_pow2(F32 x, F32 n) {
   return each([=](int i) {
@@ -101,12 +127,18 @@ HONE_INLINE float load_half(const uint8_t* p) {
   std::memcpy(&h, p, 2);
   return half_value(h);
 }
-HONE_INLINE F32 set1_half(const uint8_t* p) { return set1(load_half(p)); }
+HONE_INLINE F32 set1_half(const uint8_t* p) {
+  return set1(load_half(p));
+}
 struct TwoF32 {
   F32 first, second;
 };
-HONE_INLINE TwoF32 set1_halves(const uint8_t* p) { return {set1_half(p), set1_half(p + 2)}; }
-HONE_INLINE F32 load_f16(const uint8_t* p) { return each([=](int i) { return load_half(p + 2 * i); }); }
+HONE_INLINE TwoF32 set1_halves(const uint8_t* p) {
+  return {set1_half(p), set1_half(p + 2)};
+}
+HONE_INLINE F32 load_f16(const uint8_t* p) {
+  return each([=](int i) { return load_half(p + 2 * i); });
+}
 HONE_INLINE F32 load_bf16(const uint8_t* p) {
   return each([=](int i) {
     uint16_t h;
@@ -141,19 +173,33 @@ HONE_INLINE void store_f16(uint8_t* p, F32 a) {  // round to nearest even
   }
 }
 
-HONE_INLINE Bytes load_bytes(const uint8_t* p) { return each_byte([=](int i) { return p[i]; }); }
+HONE_INLINE Bytes load_bytes(const uint8_t* p) {
+  return each_byte([=](int i) { return p[i]; });
+}
 // Bytes 0-7 and 8-15 as two little-endian numbers.
 HONE_INLINE Bytes make_bytes(uint64_t low, uint64_t high) {
   return each_byte([=](int i) { return (i < 8 ? low >> (8 * i) : high >> (8 * (i - 8))) & 255; });
 }
-HONE_INLINE Bytes set1_byte(uint8_t x) { return each_byte([=](int) { return x; }); }
-HONE_INLINE Bytes band(Bytes a, Bytes b) { return each_byte([=](int i) { return a.v[i] & b.v[i]; }); }
-HONE_INLINE Bytes bor(Bytes a, Bytes b) { return each_byte([=](int i) { return a.v[i] | b.v[i]; }); }
-HONE_INLINE Bytes bsub(Bytes a, Bytes b) { return each_byte([=](int i) { return a.v[i] - b.v[i]; }); }
+HONE_INLINE Bytes set1_byte(uint8_t x) {
+  return each_byte([=](int) { return x; });
+}
+HONE_INLINE Bytes band(Bytes a, Bytes b) {
+  return each_byte([=](int i) { return a.v[i] & b.v[i]; });
+}
+HONE_INLINE Bytes bor(Bytes a, Bytes b) {
+  return each_byte([=](int i) { return a.v[i] | b.v[i]; });
+}
+HONE_INLINE Bytes bsub(Bytes a, Bytes b) {
+  return each_byte([=](int i) { return a.v[i] - b.v[i]; });
+}
 template <int N>
-HONE_INLINE Bytes shr(Bytes a) { return each_byte([=](int i) { return a.v[i] >> N; }); }
+HONE_INLINE Bytes shr(Bytes a) {
+  return each_byte([=](int i) { return a.v[i] >> N; });
+}
 template <int N>
-HONE_INLINE Bytes shl(Bytes a) { return each_byte([=](int i) { return a.v[i] << N; }); }
+HONE_INLINE Bytes shl(Bytes a) {
+  return each_byte([=](int i) { return a.v[i] << N; });
+}
 HONE_INLINE Bytes spread_bits(uint16_t bits) {  // byte i is 255 where bit i is set
   return each_byte([=](int i) { return (bits >> i) & 1 ? 255 : 0; });
 }
@@ -161,7 +207,9 @@ HONE_INLINE Bytes spread_bits(uint16_t bits) {  // byte i is 255 where bit i is 
 HONE_INLINE Bytes spread_crumbs(const uint8_t* p) {
   return each_byte([=](int i) { return (p[i / 4] >> (2 * (i % 4))) & 3; });
 }
-HONE_INLINE F32 from_u8(Bytes a) { return each([=](int i) { return static_cast<float>(a.v[i]); }); }
+HONE_INLINE F32 from_u8(Bytes a) {
+  return each([=](int i) { return static_cast<float>(a.v[i]); });
+}
 HONE_INLINE F32 from_i8(Bytes a) {
   return each([=](int i) { return static_cast<float>(static_cast<int8_t>(a.v[i])); });
 }

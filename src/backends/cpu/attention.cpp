@@ -21,7 +21,8 @@ struct Heads {
 };
 Heads heads_of(const Buffer& x, int64_t heads) {
   const auto size = [&](int axis) { return static_cast<size_t>(x.dims[axis]); };
-  if (x.rank == 4) return {size(0), size(1), size(2), size(3), {size(1) * size(2) * size(3), size(2) * size(3), size(3)}};
+  if (x.rank == 4)
+    return {size(0), size(1), size(2), size(3), {size(1) * size(2) * size(3), size(2) * size(3), size(3)}};
   const size_t count = static_cast<size_t>(heads), width = size(2) / count;
   return {size(0), count, size(1), width, {size(1) * size(2), width, size(2)}};
 }
@@ -29,7 +30,9 @@ Heads heads_of(const Buffer& x, int64_t heads) {
 class Rotary : public exec::Kernel {
  public:
   explicit Rotary(const ir::Node& node)
-      : heads_(node.int_or("num_heads", 0)), interleaved_(node.int_or("interleaved", 0) != 0), name_(node.name) {}
+      : heads_(node.int_or("num_heads", 0)),
+        interleaved_(node.int_or("interleaved", 0) != 0),
+        name_(node.name) {}
 
   bool reads_whole(size_t input) const override { return input == 0; }
 
@@ -46,14 +49,16 @@ class Rotary : public exec::Kernel {
         size_t row = i;
         if (positions) {
           if (positions[i] < 0 || positions[i] >= cosine.dims[0])
-            fail(ErrorKind::kUsage, "[cpu] node '{}': position {} is outside the rotary table of {}", name_, positions[i],
-                 cosine.dims[0]);
+            fail(ErrorKind::kUsage, "[cpu] node '{}': position {} is outside the rotary table of {}", name_,
+                 positions[i], cosine.dims[0]);
           row = static_cast<size_t>(positions[i]);
         }
         for (size_t head = 0; head < h.heads; ++head) {
-          const size_t at = i / h.tokens * h.strides.batch + head * h.strides.head + i % h.tokens * h.strides.token;
+          const size_t at =
+              i / h.tokens * h.strides.batch + head * h.strides.head + i % h.tokens * h.strides.token;
           t.rotate(x + at, cosine.f32() + row * half, sine.f32() + row * half, y + at, half, interleaved_);
-          if (2 * half < h.width) std::memcpy(y + at + 2 * half, x + at + 2 * half, (h.width - 2 * half) * sizeof(float));
+          if (2 * half < h.width)
+            std::memcpy(y + at + 2 * half, x + at + 2 * half, (h.width - 2 * half) * sizeof(float));
         }
       }
     });
@@ -69,7 +74,9 @@ bool supports_rotary(const ir::Graph& graph, const ir::Node& node) {
   if (has_input(node, 3) && graph.value(node.inputs[3]).dtype != tensor::DType::kI64) return false;
   return is_f32(graph, node, 0) && is_f32(graph, node, 1) && is_f32(graph, node, 2);
 }
-std::unique_ptr<exec::Kernel> rotary(const ir::Graph&, const ir::Node& node) { return std::make_unique<Rotary>(node); }
+std::unique_ptr<exec::Kernel> rotary(const ir::Graph&, const ir::Node& node) {
+  return std::make_unique<Rotary>(node);
+}
 
 class AttentionKernel : public exec::Kernel {
  public:
@@ -150,9 +157,10 @@ class AttentionKernel : public exec::Kernel {
           const size_t b = i / h.tokens, token = i % h.tokens;
           const size_t at = static_cast<size_t>(c.past[b]) + token;
           for (size_t head = 0; head < h.heads; ++head)
-            kernels::encode_row(state.format, from + b * h.strides.batch + head * h.strides.head + token * h.strides.token,
-                                const_cast<std::byte*>(rows.data) + b * rows.batch_stride + head * rows.head_stride +
-                                    at * rows.row_stride,
+            kernels::encode_row(state.format,
+                                from + b * h.strides.batch + head * h.strides.head + token * h.strides.token,
+                                const_cast<std::byte*>(rows.data) + b * rows.batch_stride +
+                                    head * rows.head_stride + at * rows.row_stride,
                                 h.width);
         }
       });
@@ -174,7 +182,8 @@ bool is_growing_state(const ir::Graph& graph, ir::ValueId input, ir::ValueId out
 
 // Caches only as states, updated in place; masks come with a later op set.
 bool supports_attention(const ir::Graph& graph, const ir::Node& node) {
-  if (!is_f32(graph, node, 0) || !is_f32(graph, node, 1) || !is_f32(graph, node, 2) || has_input(node, 3)) return false;
+  if (!is_f32(graph, node, 0) || !is_f32(graph, node, 1) || !is_f32(graph, node, 2) || has_input(node, 3))
+    return false;
   if (node.outputs.size() > 3) return false;
   if (!has_input(node, 4)) return true;
   return node.outputs.size() == 3 && is_growing_state(graph, node.inputs[4], node.outputs[1]) &&

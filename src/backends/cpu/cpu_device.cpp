@@ -16,7 +16,8 @@ namespace {
 const CpuOp* find(std::string_view name) {
   static const auto index = [] {
     std::unordered_map<std::string_view, const CpuOp*> map;
-    for (const auto& list : {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops()})
+    for (const auto& list :
+         {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops()})
       for (const CpuOp& op : list) map.emplace(op.name, &op);
     return map;
   }();
@@ -49,15 +50,19 @@ class CpuDevice : public exec::Device {
 
 }  // namespace
 
-std::unique_ptr<exec::Device> make_cpu_device(int threads) { return std::make_unique<CpuDevice>(threads); }
+std::unique_ptr<exec::Device> make_cpu_device(int threads) {
+  return std::make_unique<CpuDevice>(threads);
+}
 
-bool has_input(const ir::Node& node, size_t i) { return i < node.inputs.size() && node.inputs[i] != ir::kNoValue; }
+bool has_input(const ir::Node& node, size_t i) {
+  return i < node.inputs.size() && node.inputs[i] != ir::kNoValue;
+}
 
 bool is_plain(const ir::Graph& graph, const ir::Node& node, size_t i) {
   if (!has_input(node, i)) return false;
   const ir::Constant* constant = graph.constant_of(node.inputs[i]);
-  return !constant ||
-         (!constant->transposed && static_cast<int>(constant->format) == static_cast<int>(graph.value(node.inputs[i]).dtype));
+  return !constant || (!constant->transposed && static_cast<int>(constant->format) ==
+                                                    static_cast<int>(graph.value(node.inputs[i]).dtype));
 }
 
 bool is_f32(const ir::Graph& graph, const ir::Node& node, size_t i) {
@@ -70,7 +75,9 @@ bool all_f32(const ir::Graph& graph, const ir::Node& node) {
   return true;
 }
 
-size_t rank_of(const ir::Graph& graph, const ir::Node& node, size_t i) { return graph.value(node.inputs[i]).shape.size(); }
+size_t rank_of(const ir::Graph& graph, const ir::Node& node, size_t i) {
+  return graph.value(node.inputs[i]).shape.size();
+}
 
 bool last_axis(const ir::Graph& graph, const ir::Node& node, int64_t fallback) {
   const int64_t axis = node.int_or("axis", fallback), rank = static_cast<int64_t>(rank_of(graph, node, 0));

@@ -26,11 +26,13 @@ std::span<const CpuOp> layout_ops();
 
 // Questions that supports() functions ask. An absent input answers false to is_*, true to *_or_absent.
 bool has_input(const ir::Node& node, size_t i);
-bool is_f32(const ir::Graph& graph, const ir::Node& node, size_t i);          // F32 and stored as plain F32
-bool is_plain(const ir::Graph& graph, const ir::Node& node, size_t i);        // stored element by element, not transposed
-bool all_f32(const ir::Graph& graph, const ir::Node& node);                   // every present input
+bool is_f32(const ir::Graph& graph, const ir::Node& node, size_t i);  // F32 and stored as plain F32
+bool is_plain(const ir::Graph& graph, const ir::Node& node,
+              size_t i);                                     // stored element by element, not transposed
+bool all_f32(const ir::Graph& graph, const ir::Node& node);  // every present input
 size_t rank_of(const ir::Graph& graph, const ir::Node& node, size_t i);
-bool last_axis(const ir::Graph& graph, const ir::Node& node, int64_t fallback);  // attribute axis is the last of input 0
+bool last_axis(const ir::Graph& graph, const ir::Node& node,
+               int64_t fallback);  // attribute axis is the last of input 0
 
 // Runs body(begin, end) over [0, count) items of `cost` elements each: threads only where it pays.
 template <typename Body>

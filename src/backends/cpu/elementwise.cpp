@@ -30,7 +30,8 @@ class Binary : public exec::Kernel {
     const Buffer &a = c.inputs[0], &b = c.inputs[1], &y = c.outputs[0];
     const size_t n = static_cast<size_t>(y.elements());
     if (n == 0) return;
-    const bool same_a = static_cast<size_t>(a.elements()) == n, same_b = static_cast<size_t>(b.elements()) == n;
+    const bool same_a = static_cast<size_t>(a.elements()) == n,
+               same_b = static_cast<size_t>(b.elements()) == n;
     if (same_a && same_b)
       return for_items(c.pool, n, 1, [&](size_t begin, size_t end) {
         row_(a.f32() + begin, b.f32() + begin, y.f32() + begin, end - begin);
@@ -94,10 +95,18 @@ template <BinaryRow IsaTable::*row, float (*one)(float, float)>
 std::unique_ptr<exec::Kernel> binary(const ir::Graph&, const ir::Node&) {
   return std::make_unique<Binary>(kernels::active_table().*row, one);
 }
-float add_one(float a, float b) { return a + b; }
-float sub_one(float a, float b) { return a - b; }
-float mul_one(float a, float b) { return a * b; }
-float div_one(float a, float b) { return a / b; }
+float add_one(float a, float b) {
+  return a + b;
+}
+float sub_one(float a, float b) {
+  return a - b;
+}
+float mul_one(float a, float b) {
+  return a * b;
+}
+float div_one(float a, float b) {
+  return a / b;
+}
 
 std::unique_ptr<exec::Kernel> power(const ir::Graph&, const ir::Node&) {
   return std::make_unique<Binary>(pow_row, [](float a, float b) { return std::pow(a, b); });
@@ -107,12 +116,24 @@ template <UnaryRow row>
 std::unique_ptr<exec::Kernel> unary(const ir::Graph&, const ir::Node&) {
   return std::make_unique<Unary>(row, 0.0f);
 }
-void sigmoid_row(const IsaTable& t, const float* x, float* y, size_t n, float) { t.sigmoid(x, y, n); }
-void tanh_row(const IsaTable& t, const float* x, float* y, size_t n, float) { t.tanh(x, y, n); }
-void relu_row(const IsaTable& t, const float* x, float* y, size_t n, float) { t.relu(x, y, n); }
-void exp_row(const IsaTable& t, const float* x, float* y, size_t n, float) { t.exp(x, y, n); }
-void swish_row(const IsaTable& t, const float* x, float* y, size_t n, float alpha) { t.swish(x, y, n, alpha); }
-void gelu_row(const IsaTable& t, const float* x, float* y, size_t n, float form) { t.gelu(x, y, n, form != 0); }
+void sigmoid_row(const IsaTable& t, const float* x, float* y, size_t n, float) {
+  t.sigmoid(x, y, n);
+}
+void tanh_row(const IsaTable& t, const float* x, float* y, size_t n, float) {
+  t.tanh(x, y, n);
+}
+void relu_row(const IsaTable& t, const float* x, float* y, size_t n, float) {
+  t.relu(x, y, n);
+}
+void exp_row(const IsaTable& t, const float* x, float* y, size_t n, float) {
+  t.exp(x, y, n);
+}
+void swish_row(const IsaTable& t, const float* x, float* y, size_t n, float alpha) {
+  t.swish(x, y, n, alpha);
+}
+void gelu_row(const IsaTable& t, const float* x, float* y, size_t n, float form) {
+  t.gelu(x, y, n, form != 0);
+}
 void sqrt_row(const IsaTable&, const float* x, float* y, size_t n, float) {
   for (size_t i = 0; i < n; ++i) y[i] = std::sqrt(x[i]);
 }
@@ -128,12 +149,18 @@ std::unique_ptr<exec::Kernel> gelu(const ir::Graph&, const ir::Node& node) {
 
 std::span<const CpuOp> elementwise_ops() {
   static constexpr CpuOp ops[] = {
-      {"Add", all_f32, binary<&IsaTable::add, add_one>}, {"Sub", all_f32, binary<&IsaTable::sub, sub_one>},
-      {"Mul", all_f32, binary<&IsaTable::mul, mul_one>}, {"Div", all_f32, binary<&IsaTable::div, div_one>},
-      {"Pow", all_f32, power},                           {"Swish", all_f32, swish},
-      {"Gelu", all_f32, gelu},                           {"Sigmoid", all_f32, unary<sigmoid_row>},
-      {"Tanh", all_f32, unary<tanh_row>},                {"Relu", all_f32, unary<relu_row>},
-      {"Exp", all_f32, unary<exp_row>},                  {"Sqrt", all_f32, unary<sqrt_row>},
+      {"Add", all_f32, binary<&IsaTable::add, add_one>},
+      {"Sub", all_f32, binary<&IsaTable::sub, sub_one>},
+      {"Mul", all_f32, binary<&IsaTable::mul, mul_one>},
+      {"Div", all_f32, binary<&IsaTable::div, div_one>},
+      {"Pow", all_f32, power},
+      {"Swish", all_f32, swish},
+      {"Gelu", all_f32, gelu},
+      {"Sigmoid", all_f32, unary<sigmoid_row>},
+      {"Tanh", all_f32, unary<tanh_row>},
+      {"Relu", all_f32, unary<relu_row>},
+      {"Exp", all_f32, unary<exp_row>},
+      {"Sqrt", all_f32, unary<sqrt_row>},
   };
   return ops;
 }

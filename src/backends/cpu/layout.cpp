@@ -1,4 +1,5 @@
-// Ops that move elements: Gather (with decoding of stored rows), Transpose, Concat, Slice, Split, Cast, Shape.
+// Ops that move elements: Gather (with decoding of stored rows), Transpose, Concat, Slice, Split, Cast,
+// Shape.
 #include <cstring>
 
 #include "backends/cpu/cpu_op.h"
@@ -12,7 +13,9 @@ namespace {
 using exec::Buffer;
 using exec::KernelContext;
 
-size_t element_bytes(const Buffer& x) { return tensor::format(x.format).block_bytes; }
+size_t element_bytes(const Buffer& x) {
+  return tensor::format(x.format).block_bytes;
+}
 // Elements of the axes [from, to).
 size_t span_of(const Buffer& x, int from, int to) {
   size_t n = 1;
@@ -42,7 +45,8 @@ void copy_box(const std::byte* src, const int64_t* src_strides, std::byte* dst, 
       std::memcpy(dst + d * size, src + s * size, static_cast<size_t>(dims[inner]) * bytes);
     } else {
       for (int64_t j = 0; j < dims[inner]; ++j)
-        std::memcpy(dst + (d + j * dst_strides[inner]) * size, src + (s + j * src_strides[inner]) * size, bytes);
+        std::memcpy(dst + (d + j * dst_strides[inner]) * size, src + (s + j * src_strides[inner]) * size,
+                    bytes);
     }
     int i = inner - 1;
     while (i >= 0 && ++at[i] == dims[i]) at[i--] = 0;
@@ -69,11 +73,14 @@ class Gather : public exec::Kernel {
     const size_t out_bytes = decoded ? inner * sizeof(float) : row_bytes;
     for_items(c.pool, outer * count, inner, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
-        const size_t row = i / count * static_cast<size_t>(data.dims[axis_]) + index(indices, i % count, data.dims[axis_]);
+        const size_t row =
+            i / count * static_cast<size_t>(data.dims[axis_]) + index(indices, i % count, data.dims[axis_]);
         const std::byte* src = data.data + row * row_bytes;
         std::byte* dst = y.data + i * out_bytes;
-        if (decoded) kernels::decode(data.format, src, reinterpret_cast<float*>(dst), inner);
-        else std::memcpy(dst, src, row_bytes);
+        if (decoded)
+          kernels::decode(data.format, src, reinterpret_cast<float*>(dst), inner);
+        else
+          std::memcpy(dst, src, row_bytes);
       }
     });
   }
@@ -81,8 +88,10 @@ class Gather : public exec::Kernel {
  private:
   size_t index(const Buffer& indices, size_t i, int64_t size) const {
     int64_t value = 0;
-    if (indices.format == tensor::FormatId::kI32) value = reinterpret_cast<const int32_t*>(indices.data)[i];
-    else value = indices.i64()[i];
+    if (indices.format == tensor::FormatId::kI32)
+      value = reinterpret_cast<const int32_t*>(indices.data)[i];
+    else
+      value = indices.i64()[i];
     if (value < -size || value >= size)
       fail(ErrorKind::kBadInput, "[cpu] node '{}': index {} is outside a table of {}", name_, value, size);
     return static_cast<size_t>(value < 0 ? value + size : value);
@@ -99,7 +108,8 @@ bool supports_gather(const ir::Graph& graph, const ir::Node& node) {
   if (!data || data->transposed || tensor::format(data->format).decode == nullptr) return false;
   const auto& shape = graph.value(node.inputs[0]).shape;
   uint64_t inner = 1;
-  for (size_t i = static_cast<size_t>(axis_of(graph, node, 0)) + 1; i < shape.size(); ++i) inner *= static_cast<uint64_t>(shape[i].size);
+  for (size_t i = static_cast<size_t>(axis_of(graph, node, 0)) + 1; i < shape.size(); ++i)
+    inner *= static_cast<uint64_t>(shape[i].size);
   return graph.value(node.inputs[0]).dtype == tensor::DType::kF32 && tensor::divides(data->format, inner);
 }
 std::unique_ptr<exec::Kernel> gather(const ir::Graph& graph, const ir::Node& node) {
@@ -136,7 +146,8 @@ class Pieces : public exec::Kernel {
   void run(const KernelContext& c) override {
     const Buffer& whole = joining_ ? c.outputs[0] : c.inputs[0];
     const std::span<const Buffer> pieces = joining_ ? c.inputs : c.outputs;
-    const size_t outer = span_of(whole, 0, axis_), inner = span_of(whole, axis_ + 1, whole.rank) * element_bytes(whole);
+    const size_t outer = span_of(whole, 0, axis_),
+                 inner = span_of(whole, axis_ + 1, whole.rank) * element_bytes(whole);
     size_t at = 0;
     for (const Buffer& piece : pieces) {
       const size_t bytes = static_cast<size_t>(piece.dims[axis_]) * inner;
@@ -165,7 +176,8 @@ bool supports_pieces(const ir::Graph& graph, const ir::Node& node) {
   return true;
 }
 
-// starts, ends, axes, steps are constants; the output's shape is already inferred, so only starts and steps matter.
+// starts, ends, axes, steps are constants; the output's shape is already inferred, so only starts and steps
+// matter.
 class Slice : public exec::Kernel {
  public:
   void run(const KernelContext& c) override {
@@ -182,11 +194,13 @@ class Slice : public exec::Kernel {
       if (first < 0) first += x.dims[axis];
       first = std::clamp<int64_t>(first, 0, step > 0 ? x.dims[axis] : x.dims[axis] - 1);
       if (y.dims[axis] > 0 && first + (y.dims[axis] - 1) * step >= x.dims[axis])
-        fail(ErrorKind::kBadInput, "[cpu] slice of {} elements from {} on an axis of {}", y.dims[axis], first, x.dims[axis]);
+        fail(ErrorKind::kBadInput, "[cpu] slice of {} elements from {} on an axis of {}", y.dims[axis], first,
+             x.dims[axis]);
       start += first * from[axis];
       from[axis] *= step;
     }
-    copy_box(x.data + start * static_cast<int64_t>(element_bytes(x)), from, y.data, to, y.dims, y.rank, element_bytes(x));
+    copy_box(x.data + start * static_cast<int64_t>(element_bytes(x)), from, y.data, to, y.dims, y.rank,
+             element_bytes(x));
   }
 
  private:
@@ -195,7 +209,9 @@ class Slice : public exec::Kernel {
     return x.i64()[i];
   }
 };
-std::unique_ptr<exec::Kernel> slice(const ir::Graph&, const ir::Node&) { return std::make_unique<Slice>(); }
+std::unique_ptr<exec::Kernel> slice(const ir::Graph&, const ir::Node&) {
+  return std::make_unique<Slice>();
+}
 
 // Between F32 and every other plain type; floats become integers by truncation, as in ONNX.
 class Cast : public exec::Kernel {
@@ -216,22 +232,28 @@ bool supports_cast(const ir::Graph& graph, const ir::Node& node) {
   if (!is_plain(graph, node, 0)) return false;
   const tensor::DType from = graph.value(node.inputs[0]).dtype, to = graph.value(node.outputs[0]).dtype;
   if (from == to) return true;
-  if (to == tensor::DType::kF32) return tensor::format(exec::Buffer{}.format).decode && from != tensor::DType::kC64;
+  if (to == tensor::DType::kF32)
+    return tensor::format(exec::Buffer{}.format).decode && from != tensor::DType::kC64;
   return from == tensor::DType::kF32 && to == tensor::DType::kI64;
 }
-std::unique_ptr<exec::Kernel> cast(const ir::Graph&, const ir::Node&) { return std::make_unique<Cast>(); }
+std::unique_ptr<exec::Kernel> cast(const ir::Graph&, const ir::Node&) {
+  return std::make_unique<Cast>();
+}
 
 class ShapeOf : public exec::Kernel {
  public:
   ShapeOf(int64_t start) : start_(start) {}
   void run(const KernelContext& c) override {
-    for (int64_t i = 0; i < c.outputs[0].elements(); ++i) c.outputs[0].i64()[i] = c.inputs[0].dims[start_ + i];
+    for (int64_t i = 0; i < c.outputs[0].elements(); ++i)
+      c.outputs[0].i64()[i] = c.inputs[0].dims[start_ + i];
   }
 
  private:
   int64_t start_;
 };
-bool supports_shape(const ir::Graph&, const ir::Node&) { return true; }
+bool supports_shape(const ir::Graph&, const ir::Node&) {
+  return true;
+}
 std::unique_ptr<exec::Kernel> shape_of(const ir::Graph& graph, const ir::Node& node) {
   const int64_t rank = static_cast<int64_t>(rank_of(graph, node, 0)), start = node.int_or("start", 0);
   return std::make_unique<ShapeOf>(std::clamp<int64_t>(start < 0 ? start + rank : start, 0, rank));
@@ -241,8 +263,9 @@ std::unique_ptr<exec::Kernel> shape_of(const ir::Graph& graph, const ir::Node& n
 
 std::span<const CpuOp> layout_ops() {
   static constexpr CpuOp ops[] = {
-      {"Gather", supports_gather, gather}, {"Transpose", supports_pieces, transpose}, {"Concat", supports_pieces, concat},
-      {"Split", supports_pieces, split},   {"Slice", supports_pieces, slice},         {"Cast", supports_cast, cast},
+      {"Gather", supports_gather, gather}, {"Transpose", supports_pieces, transpose},
+      {"Concat", supports_pieces, concat}, {"Split", supports_pieces, split},
+      {"Slice", supports_pieces, slice},   {"Cast", supports_cast, cast},
       {"Shape", supports_shape, shape_of},
   };
   return ops;

@@ -21,7 +21,8 @@ bool stored_by_output(const ir::Constant& constant, bool transpose_operand) {
 }
 
 kernels::WeightView weight_view(const Buffer& w, bool transpose_operand) {
-  const auto rows = static_cast<size_t>(w.dims[transpose_operand ? 0 : 1]), cols = static_cast<size_t>(w.dims[transpose_operand ? 1 : 0]);
+  const auto rows = static_cast<size_t>(w.dims[transpose_operand ? 0 : 1]),
+             cols = static_cast<size_t>(w.dims[transpose_operand ? 1 : 0]);
   return {w.format, w.data, rows, cols};
 }
 
@@ -64,8 +65,8 @@ class PlainProduct : public exec::Kernel {
     for (int i = 0; i < batch_rank; ++i) batches *= static_cast<size_t>(y.dims[i]);
     for (size_t index = 0; index < batches; ++index)
       kernels::matmul_f32(a.f32() + offset(a, y, batch_rank, index) * s.m * s.k, s.m, s.k,
-                          right + offset(b, y, batch_rank, index) * s.k * s.n, s.n, y.f32() + index * s.m * s.n, c.pool,
-                          c.scratch);
+                          right + offset(b, y, batch_rank, index) * s.k * s.n, s.n,
+                          y.f32() + index * s.m * s.n, c.pool, c.scratch);
   }
 
  private:

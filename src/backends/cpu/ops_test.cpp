@@ -1,4 +1,5 @@
-// Every op of the CPU backend against what NumPy computed (tests/data/backends/make_ops.py), as graphs of one node.
+// Every op of the CPU backend against what NumPy computed (tests/data/backends/make_ops.py), as graphs of one
+// node.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -30,8 +31,10 @@ Array read_array(const Json& j) {
   a.is_float = j["type"] == "F32";
   a.constant = j["constant"].get<bool>();
   for (const auto& v : j["data"]) {
-    if (a.is_float) a.floats.push_back(v.get<float>());
-    else a.ints.push_back(v.get<int64_t>());
+    if (a.is_float)
+      a.floats.push_back(v.get<float>());
+    else
+      a.ints.push_back(v.get<int64_t>());
   }
   return a;
 }
@@ -39,10 +42,14 @@ Array read_array(const Json& j) {
 std::vector<std::pair<std::string, ir::Attribute>> read_attributes(const Json& j) {
   std::vector<std::pair<std::string, ir::Attribute>> list;
   for (const auto& [key, value] : j.items()) {
-    if (value.is_number_integer()) list.emplace_back(key, value.get<int64_t>());
-    else if (value.is_number()) list.emplace_back(key, value.get<double>());
-    else if (value.is_string()) list.emplace_back(key, value.get<std::string>());
-    else list.emplace_back(key, value.get<std::vector<int64_t>>());
+    if (value.is_number_integer())
+      list.emplace_back(key, value.get<int64_t>());
+    else if (value.is_number())
+      list.emplace_back(key, value.get<double>());
+    else if (value.is_string())
+      list.emplace_back(key, value.get<std::string>());
+    else
+      list.emplace_back(key, value.get<std::vector<int64_t>>());
   }
   return list;
 }
@@ -54,7 +61,8 @@ ir::ValueId add_value(ir::Graph& graph, const std::string& name, const Array& a)
     for (const int64_t n : a.shape) shape.push_back(ir::Dim::of(n));
     return graph.add_input(name, dtype, shape);
   }
-  return graph.add_constant(name, dtype, a.shape, a.is_float ? ir::constant_of_floats(a.floats) : ir::constant_of_ints(a.ints));
+  return graph.add_constant(name, dtype, a.shape,
+                            a.is_float ? ir::constant_of_floats(a.floats) : ir::constant_of_ints(a.ints));
 }
 
 void run_case(const Json& test, int threads, std::set<std::string>& seen) {
@@ -70,7 +78,8 @@ void run_case(const Json& test, int threads, std::set<std::string>& seen) {
     names.push_back("in" + std::to_string(ids.size()));
     ids.push_back(add_value(graph, names.back(), arrays.back()));
   }
-  for (const ir::ValueId out : graph.add_node(op, "node", ids, read_attributes(test["attributes"]))) graph.add_output(out);
+  for (const ir::ValueId out : graph.add_node(op, "node", ids, read_attributes(test["attributes"])))
+    graph.add_output(out);
   const auto device = make_cpu_device(threads);
   const auto plan = exec::Plan::compile(std::move(graph), *device, {});
   std::vector<exec::Input> inputs;
@@ -82,7 +91,8 @@ void run_case(const Json& test, int threads, std::set<std::string>& seen) {
     const exec::Buffer got = plan->output(o);
     ASSERT_EQ(std::vector<int64_t>(got.dims, got.dims + got.rank), expected.shape);
     for (size_t i = 0; i < expected.floats.size(); ++i)
-      ASSERT_NEAR(got.f32()[i], expected.floats[i], 2e-6 * (1 + std::fabs(expected.floats[i]))) << "element " << i;
+      ASSERT_NEAR(got.f32()[i], expected.floats[i], 2e-6 * (1 + std::fabs(expected.floats[i])))
+          << "element " << i;
     for (size_t i = 0; i < expected.ints.size(); ++i) ASSERT_EQ(got.i64()[i], expected.ints[i]);
   }
   seen.insert(op);
@@ -95,7 +105,8 @@ TEST(Ops, MatchNumpy) {
   for (const int threads : {1, 3})
     for (const Json& test : cases) run_case(test, threads, seen);
   // The list of ops and the list of cases agree: a new op comes with its cases.
-  for (const auto& list : {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops()})
+  for (const auto& list :
+       {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops()})
     for (const CpuOp& op : list) EXPECT_TRUE(seen.count(op.name)) << op.name << " has no case in ops.json";
 }
 

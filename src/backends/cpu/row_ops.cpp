@@ -8,7 +8,9 @@ namespace {
 using exec::Buffer;
 using exec::KernelContext;
 
-size_t width_of(const Buffer& x) { return static_cast<size_t>(x.dims[x.rank - 1]); }
+size_t width_of(const Buffer& x) {
+  return static_cast<size_t>(x.dims[x.rank - 1]);
+}
 
 class Normalization : public exec::Kernel {
  public:
@@ -22,8 +24,10 @@ class Normalization : public exec::Kernel {
     float* y = c.outputs[0].f32();
     for_items(c.pool, static_cast<size_t>(c.inputs[0].elements()) / n, n, [&](size_t begin, size_t end) {
       for (size_t r = begin; r < end; ++r) {
-        if (centred_) t.layer_norm(x + r * n, scale, bias, y + r * n, n, epsilon_);
-        else t.rms_norm(x + r * n, scale, y + r * n, n, epsilon_);
+        if (centred_)
+          t.layer_norm(x + r * n, scale, bias, y + r * n, n, epsilon_);
+        else
+          t.rms_norm(x + r * n, scale, y + r * n, n, epsilon_);
       }
     });
   }
@@ -50,7 +54,8 @@ class Softmax : public exec::Kernel {
 class MeanOfRows : public exec::Kernel {
  public:
   void run(const KernelContext& c) override {
-    const size_t n = width_of(c.inputs[0]), rows = n == 0 ? 0 : static_cast<size_t>(c.inputs[0].elements()) / n;
+    const size_t n = width_of(c.inputs[0]),
+                 rows = n == 0 ? 0 : static_cast<size_t>(c.inputs[0].elements()) / n;
     for (size_t r = 0; r < rows; ++r) {
       double sum = 0;
       for (size_t i = 0; i < n; ++i) sum += c.inputs[0].f32()[r * n + i];
@@ -74,8 +79,12 @@ std::unique_ptr<exec::Kernel> layer_norm(const ir::Graph&, const ir::Node& node)
   return std::make_unique<Normalization>(true, static_cast<float>(node.number_or("epsilon", 1e-5)));
 }
 
-bool supports_softmax(const ir::Graph& graph, const ir::Node& node) { return all_f32(graph, node) && last_axis(graph, node, -1); }
-std::unique_ptr<exec::Kernel> softmax(const ir::Graph&, const ir::Node&) { return std::make_unique<Softmax>(); }
+bool supports_softmax(const ir::Graph& graph, const ir::Node& node) {
+  return all_f32(graph, node) && last_axis(graph, node, -1);
+}
+std::unique_ptr<exec::Kernel> softmax(const ir::Graph&, const ir::Node&) {
+  return std::make_unique<Softmax>();
+}
 
 // Over the last axis only, given as attribute or constant.
 bool supports_mean(const ir::Graph& graph, const ir::Node& node) {
@@ -94,7 +103,9 @@ bool supports_mean(const ir::Graph& graph, const ir::Node& node) {
   }
   return axis == -1 || axis == rank - 1;
 }
-std::unique_ptr<exec::Kernel> mean(const ir::Graph&, const ir::Node&) { return std::make_unique<MeanOfRows>(); }
+std::unique_ptr<exec::Kernel> mean(const ir::Graph&, const ir::Node&) {
+  return std::make_unique<MeanOfRows>();
+}
 
 }  // namespace
 

@@ -11,14 +11,21 @@ class View : public exec::Kernel {
   void run(const exec::KernelContext&) override {}
 };
 
-bool supports(const ir::Graph& graph, const ir::Node& node) { return is_plain(graph, node, 0); }
-std::unique_ptr<exec::Kernel> view(const ir::Graph&, const ir::Node&) { return std::make_unique<View>(); }
+bool supports(const ir::Graph& graph, const ir::Node& node) {
+  return is_plain(graph, node, 0);
+}
+std::unique_ptr<exec::Kernel> view(const ir::Graph&, const ir::Node&) {
+  return std::make_unique<View>();
+}
 
 }  // namespace
 
 std::span<const CpuOp> view_ops() {
   static constexpr CpuOp ops[] = {
-      {"Reshape", supports, view}, {"Identity", supports, view}, {"Unsqueeze", supports, view}, {"Squeeze", supports, view},
+      {"Reshape", supports, view},
+      {"Identity", supports, view},
+      {"Unsqueeze", supports, view},
+      {"Squeeze", supports, view},
   };
   return ops;
 }
