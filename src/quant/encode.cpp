@@ -1,6 +1,7 @@
 // Rows are encoded independently, so that any number of threads writes the same bytes.
 #include "quant/encode.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
