@@ -1,6 +1,8 @@
 // The kernels compiled for plain C++, the reference that the others are tested against. One source for all
 // instruction sets: the .inc files.
-#pragma GCC optimize("O1")
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O1")  // the reference needs no speed
+#endif
 
 #include <math.h>
 
