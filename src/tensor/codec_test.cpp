@@ -31,7 +31,7 @@ Fixture fixture(const std::string& name) {
   f.values.resize(load<uint32_t>(text.data() + 4));
   EXPECT_EQ(text.size(), 8 + f.encoded.size() + 4 * f.values.size());
   std::memcpy(f.encoded.data(), text.data() + 8, f.encoded.size());
-  std::memcpy(f.values.data(), text.data() + 8 + f.encoded.size(), 4 * f.values.size());
+  if (!f.values.empty()) std::memcpy(f.values.data(), text.data() + 8 + f.encoded.size(), 4 * f.values.size());
   return f;
 }
 
