@@ -36,7 +36,7 @@ Axes axes_for(const std::vector<Candidate>& candidates) {
 }
 
 std::string short_number(double v) {
-  return v >= 0.01 && v < 1e4 ? fmt::format("{:g}", v) : fmt::format("{:.0e}", v);
+  return v >= 0.0009 && v < 1e4 ? fmt::format("{:g}", v) : fmt::format("{:.0e}", v);
 }
 
 std::string grid(const Axes& axes) {
@@ -70,8 +70,8 @@ std::string point(const Axes& axes, const Candidate& c) {
                      x, y, c.chosen ? 5.5 : c.on_front ? 4.5 : 3.5);
   if (c.chosen) {
     const bool right_half = x > kWidth * 0.75;
-    svg += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">chosen: {:.1f} MB, KL {:.4f}</text>",
-                       right_half ? x - 16 : x + 16, y - 10, right_half ? "end" : "start", megabytes(c), c.kl_mean);
+    svg += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">chosen: {:.{}f} MB, KL {:.4f}</text>",
+                       right_half ? x - 16 : x + 16, y - 10, right_half ? "end" : "start", megabytes(c), megabytes(c) < 10 ? 2 : 1, c.kl_mean);
   }
   return svg + "</g>\n";
 }
@@ -121,7 +121,7 @@ std::string size_kl_chart(const std::vector<Candidate>& candidates) {
   for (const Candidate* c : order) svg += point(axes, *c);
   svg += "</svg>\n<p class=\"legend\"><span class=\"key other\"></span>measured candidate "
          "<span class=\"key front\"></span>Pareto front <span class=\"key chosen\"></span>chosen. "
-         "Hover a point for its figures.</p>\n";
+         "Hover a point for its figures, which are of the search's text; those above are of held-out text.</p>\n";
   return svg;
 }
 

@@ -28,7 +28,8 @@ code, pre { font: .86rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; overflow-x: auto; }
 details summary { cursor: pointer; color: var(--accent); margin: 8px 0; }
 svg { width: 100%; height: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
-svg text { fill: var(--soft); font: 12px system-ui, sans-serif; } svg .label { fill: var(--chosen); font-weight: 650; font-size: 13px; }
+svg text { fill: var(--soft); font: 12px system-ui, sans-serif; } svg .label { fill: var(--chosen); font-weight: 650; font-size: 13px;
+  paint-order: stroke; stroke: var(--card); stroke-width: 5px; }
 svg .grid { stroke: var(--line); } svg .front-line { fill: none; stroke: var(--accent); stroke-width: 2; }
 svg .dot { fill: var(--dot); } svg .front .dot { fill: var(--accent); } svg .chosen .dot { fill: var(--chosen); }
 svg .ring { fill: none; stroke: var(--chosen); stroke-width: 2; } svg .hit { fill: transparent; }
