@@ -57,12 +57,13 @@ void export_added_tokens(const Doc& root, VocabSpec& spec, std::vector<bool>& pr
   for (const Doc& entry : *list) {
     const std::string& content = doc_string(entry, "content", "added token");
     const auto id = static_cast<size_t>(doc_int(entry, "id", "added token"));
-    if (id > spec.tokens.size() + (1u << 20)) refuse("an added token's id is far outside the vocabulary");
+    if (id > spec.tokens.size() + (1u << 17)) refuse("an added token's id is far outside the vocabulary");
     if (id >= spec.tokens.size()) {
       spec.tokens.resize(id + 1);
       spec.types.resize(id + 1, 1);
       present.resize(id + 1);
     }
+    if (present[id] && spec.tokens[id] != content) refuse("an added token's id belongs to another piece");
     spec.tokens[id] = content;
     spec.types[id] = doc_bool_or(entry, "special", false, "added token") ? 3 : 4;
     present[id] = true;
@@ -171,7 +172,9 @@ void export_scores(const Doc& root, VocabSpec& spec) {
     if (s == kUnset) s = score -= 1.0f;
     else if (result != last) refuse("its merges are not ordered by their results, as SentencePiece's are");
     last = result;
-    wanted.insert(static_cast<uint32_t>(*vocabulary.find(left)), static_cast<uint32_t>(*vocabulary.find(right)), 0, static_cast<uint32_t>(result));
+    const auto l = vocabulary.find(left), r = vocabulary.find(right);
+    if (!l || !r) refuse("a merge whose parts are not in the vocabulary");
+    wanted.insert(static_cast<uint32_t>(*l), static_cast<uint32_t>(*r), 0, static_cast<uint32_t>(result));
   }
   for (size_t i = 0; i < spec.scores.size(); ++i)
     if (spec.scores[i] == kUnset) spec.scores[i] = spec.types[i] == 1 ? score -= 1.0f : 0.0f;

@@ -16,7 +16,7 @@ std::vector<AddedToken> read_added_tokens(const Doc& root, const Vocabulary& voc
     AddedToken token;
     token.content = doc_string(entry, "content", what);
     const int64_t id = doc_int(entry, "id", what);
-    if (id < 0 || id > static_cast<int64_t>(vocabulary.size() + list->size() + (1u << 20)))
+    if (id < 0 || id > static_cast<int64_t>(vocabulary.size() + list->size() + (1u << 17)))
       fail(ErrorKind::kBadInput, "[tokenizer] {} '{}': id {} is out of range", what, token.content.substr(0, 100), id);
     token.id = vocabulary.find(token.content).value_or(static_cast<TokenId>(id));
     token.special = doc_bool_or(entry, "special", false, what);
