@@ -179,7 +179,7 @@ TEST(ChatTemplate, HostileTemplatesAreStopped) {
         },
         Error)
         << source.substr(0, 100);
-    EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 10.0) << source.substr(0, 100);
+    EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 60.0) << source.substr(0, 100);  // generous: sanitizers
   }
 }
 

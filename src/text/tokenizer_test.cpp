@@ -288,7 +288,7 @@ TEST(HostileInput, LongRunsOfOneCharacterStayLinear) {
     for (const std::string unit : {"a", " ", "\n", "1", "!", "\u0301", "é"}) {
       std::string text;
       while (text.size() < 200'000) text += unit;
-      EXPECT_LT(seconds([&] { tokenizer->encode(text); }), 5.0) << unit;  // quadratic would take minutes
+      EXPECT_LT(seconds([&] { tokenizer->encode(text); }), 30.0) << unit;  // quadratic would take minutes
     }
   }
 }
