@@ -64,7 +64,8 @@ def main() -> None:
         report = json.loads((work / "small.report.json").read_text())
         check(report["output"]["sha256"] == sha256(out), "the report has the output's hash")
         check(report["input"]["sha256"] == sha256(pathlib.Path(a.model)), "the report has the input's hash")
-        check(0 < report["quality"]["kl_mean"]["value"] < 0.5, f"KL divergence {report['quality']['kl_mean']['value']}")
+        check(0 < report["quality"]["kl_divergence"]["mean"]["value"] < 0.5,
+              f"KL divergence {report['quality']['kl_divergence']['mean']['value']}")
         chosen = [c for c in report["candidates"] if c["chosen"]]
         check(len(chosen) == 1 and len(report["candidates"]) > 8, "candidates are measured and one is chosen")
         page = (work / "small.report.html").read_text()

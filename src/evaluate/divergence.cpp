@@ -138,7 +138,8 @@ double kl_divergence(std::span<const float> p_logits, std::span<const float> q_l
   return row_divergence(p_logits, summarize(p_logits), q_logits, summarize(q_logits));
 }
 
-ReferenceLogits::ReferenceLogits(Scorer& reference, std::vector<std::vector<TokenId>> windows, int64_t score_from)
+ReferenceLogits::ReferenceLogits(Scorer& reference, std::vector<std::vector<TokenId>> windows, int64_t score_from,
+                                 const std::vector<ir::NodeId>& resume_points)
     : score_from_(score_from), vocab_(reference.vocab_size()) {
   HONE_CHECK(score_from >= 0);
   for (std::vector<TokenId>& ids : windows) {
@@ -148,9 +149,10 @@ ReferenceLogits::ReferenceLogits(Scorer& reference, std::vector<std::vector<Toke
     Window window;
     const auto rows = static_cast<size_t>(length - score_from), vocab = static_cast<size_t>(vocab_);
     window.probabilities.resize(rows * vocab);
+    window.recording = exec::Recording(resume_points);
     for (int64_t first = score_from; first < length; first += reference.max_rows()) {
       const auto count = static_cast<size_t>(std::min(reference.max_rows(), length - first));
-      const std::span<const float> logits = reference.logits(ids, first, static_cast<int64_t>(count));
+      const std::span<const float> logits = reference.logits(ids, first, static_cast<int64_t>(count), {.record = &window.recording});
       for (size_t r = 0; r < count; ++r) {
         const size_t at = static_cast<size_t>(first - score_from) + r;
         const std::span<float> stored = std::span(window.probabilities).subspan(at * vocab, vocab);
@@ -163,7 +165,7 @@ ReferenceLogits::ReferenceLogits(Scorer& reference, std::vector<std::vector<Toke
   }
 }
 
-double ReferenceLogits::mean_kl(Scorer& model, ThreadPool& pool) const {
+double ReferenceLogits::mean_kl(Scorer& model, ThreadPool& pool, int resume_point) const {
   HONE_CHECK(model.vocab_size() == vocab_);
   const auto vocab = static_cast<size_t>(vocab_);
   double total = 0;
@@ -171,9 +173,11 @@ double ReferenceLogits::mean_kl(Scorer& model, ThreadPool& pool) const {
   for (const Window& window : windows_) {
     throw_if_cancelled();
     const auto length = static_cast<int64_t>(window.ids.size());
+    exec::RunOptions options;
+    if (resume_point >= 0) options = {.resume = &window.recording, .point = static_cast<size_t>(resume_point)};
     for (int64_t first = score_from_; first < length; first += model.max_rows()) {
       const auto count = static_cast<size_t>(std::min(model.max_rows(), length - first));
-      const std::span<const float> logits = model.logits(window.ids, first, static_cast<int64_t>(count));
+      const std::span<const float> logits = model.logits(window.ids, first, static_cast<int64_t>(count), options);
       kl.assign(count, 0);
       pool.for_range(count, kRowGrain, [&](size_t begin, size_t end, int) {
         for (size_t r = begin; r < end; ++r) {

@@ -49,7 +49,8 @@ class Scorer {
   // model's context.
   Scorer(const models::Model& model, exec::Device& device, int64_t window, std::optional<ir::Graph> graph = {}, int64_t max_rows = 0);
   // Logits [rows, vocab] of positions [first, first + rows) of the window; valid until the next call.
-  std::span<const float> logits(std::span<const text::TokenId> window, int64_t first, int64_t rows);
+  // options: to keep or resume from the state inside the graph, see exec/plan.h.
+  std::span<const float> logits(std::span<const text::TokenId> window, int64_t first, int64_t rows, const exec::RunOptions& options = {});
   exec::Plan& plan() { return *plan_; }
   int64_t vocab_size() const { return vocab_; }
   int64_t max_rows() const { return max_rows_; }
@@ -78,10 +79,14 @@ Statistic quantile_statistic(std::span<const double> sorted, double fraction);
 class ReferenceLogits {
  public:
   // Scores positions score_from .. end of each window (every position has a distribution to compare).
-  ReferenceLogits(Scorer& reference, std::vector<std::vector<text::TokenId>> windows, int64_t score_from);
+  // resume_points: nodes of the reference's graph before which trials may start, ascending.
+  ReferenceLogits(Scorer& reference, std::vector<std::vector<text::TokenId>> windows, int64_t score_from,
+                  const std::vector<ir::NodeId>& resume_points = {});
   // Mean KL divergence of a model to the reference over the stored positions, in nats. May be a rounding
   // error (1e-7) below 0.
-  double mean_kl(Scorer& model, ThreadPool& pool) const;
+  // resume_point: index into resume_points; only for the Scorer that was the reference, with every constant read
+  // before that node as it was. -1: from the start.
+  double mean_kl(Scorer& model, ThreadPool& pool, int resume_point = -1) const;
   int64_t positions() const;
 
  private:
@@ -89,6 +94,7 @@ class ReferenceLogits {
     std::vector<text::TokenId> ids;
     std::vector<float> probabilities;            // [rows, vocab]
     std::vector<double> negative_entropy, mass;  // per row: sum p log p and sum p of the stored values
+    exec::Recording recording;
   };
   std::vector<Window> windows_;
   int64_t score_from_ = 0, vocab_ = 0;

@@ -62,7 +62,7 @@ Scorer::Scorer(const models::Model& model, exec::Device& device, int64_t window,
   plan_ = exec::Plan::compile(std::move(*graph), device, limits);
 }
 
-std::span<const float> Scorer::logits(std::span<const TokenId> window, int64_t first, int64_t rows) {
+std::span<const float> Scorer::logits(std::span<const TokenId> window, int64_t first, int64_t rows, const exec::RunOptions& options) {
   const auto length = static_cast<int64_t>(window.size());
   HONE_CHECK(length > 0 && length <= window_ && first >= 0 && rows > 0 && rows <= max_rows_ && first + rows <= length);
   std::vector<int64_t> ids(window.begin(), window.end()), positions(window.size()), selected(static_cast<size_t>(rows));
@@ -79,7 +79,7 @@ std::span<const float> Scorer::logits(std::span<const TokenId> window, int64_t f
   const exec::Input inputs[] = {{"input_ids", view(ids, {1, length})},
                                 {"position_ids", view(positions, {1, length})},
                                 {"logit_rows", view(selected, {rows})}};
-  plan_->run(inputs, nullptr);
+  plan_->run(inputs, nullptr, options);
   return {plan_->output(0).f32(), static_cast<size_t>(rows * vocab_)};
 }
 

@@ -12,7 +12,7 @@ using tensor::FormatId;
 
 // Weight errors of formats are compared on a sample this large; the ratio between formats is stable well
 // below it (rows of one tensor are alike), and the search would otherwise spend its time encoding.
-constexpr uint64_t kErrorSample = 96 * 1024;
+constexpr uint64_t kErrorSample = 48 * 1024;
 
 // The format to measure in: near 4.5 bits, where KL divergence is well above rounding noise and still in
 // its quadratic range.
@@ -41,7 +41,7 @@ std::vector<CostRow> MeasuredCost::costs() {
     const size_t probe = probe_index(slot.formats, slot.view.format);
     if (slot.formats[probe] != slot.view.format && row.weighted_error[probe] > 0) {
       trial_.use(s, slot.formats[probe]);
-      const double loss = std::max(0.0, reference_.mean_kl(trial_.scorer(), trial_.pool()));
+      const double loss = std::max(0.0, reference_.mean_kl(trial_.scorer(), trial_.pool(), slot.resume_point));
       trial_.use_original(s);
       for (size_t i = 0; i < row.cost.size(); ++i) row.cost[i] = loss * row.weighted_error[i] / row.weighted_error[probe];
     }

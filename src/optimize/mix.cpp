@@ -1,8 +1,8 @@
 #include "optimize/mix.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 #include <set>
 
 #include "base/error.h"
@@ -11,12 +11,31 @@ namespace hone::optimize {
 
 namespace {
 // What a tensor is to a mix.
-enum Part : unsigned { kOutput = 1, kEmbedding = 2, kQ = 4, kK = 8, kV = 16, kO = 32, kUp = 64, kGate = 128, kDown = 256 };
+enum Part : unsigned {
+  kOutput = 1,
+  kEmbedding = 2,
+  kQ = 4,
+  kK = 8,
+  kV = 16,
+  kO = 32,
+  kUp = 64,
+  kGate = 128,
+  kDown = 256
+};
 // Which of the n layers a rule is for; i counts the tensors of that part.
 enum class Where { kAll, kFirst2, kFirst4, kFirst16th, kFirst8th, kMiddle, kMore };
 // What must hold for a rule.
-enum Need : unsigned { kNone = 0, kGqa4 = 1, kImportances = 2, kNoImportances = 4, k8Experts = 8, kNot8Experts = 16, k4Experts = 32,
-                       kFalcon = 64, kNotFalcon = 128 };
+enum Need : unsigned {
+  kNone = 0,
+  kGqa4 = 1,
+  kImportances = 2,
+  kNoImportances = 4,
+  k8Experts = 8,
+  kNot8Experts = 16,
+  k4Experts = 32,
+  kFalcon = 64,
+  kNotFalcon = 128
+};
 }  // namespace
 
 // The first rule that fits a tensor gives its format.
@@ -38,12 +57,17 @@ const MixRule kExpertsO = {kO, kAll, k8Experts, "Q5_K"};
 
 // The mixes of one to two bits share their shape.
 Rules low_rules(const char* v, const char* first_down, const char* o) {
-  Rules rules = {{kV, kAll, kGqa4, "Q4_K"}, {kV, kAll, k4Experts, "Q4_K"}, {kV, kAll, kNone, v}, {kK, kAll, k8Experts, "Q4_K"},
-                 {kDown, Where::kFirst8th, kNone, first_down}, kExpertsO};
+  Rules rules = {{kV, kAll, kGqa4, "Q4_K"},
+                 {kV, kAll, k4Experts, "Q4_K"},
+                 {kV, kAll, kNone, v},
+                 {kK, kAll, k8Experts, "Q4_K"},
+                 {kDown, Where::kFirst8th, kNone, first_down},
+                 kExpertsO};
   if (o) rules.push_back({kO, kAll, kNone, o});
   return rules;
 }
 
+// clang-format off
 std::vector<Mix> make_mixes() {
   const Rules iq1 = low_rules("Q2_K", "Q2_K", "IQ2_XXS");
   const Rules iq2x = low_rules("Q2_K", "Q2_K", nullptr);
@@ -97,8 +121,10 @@ std::vector<Mix> make_mixes() {
       {"MXFP4_MOE", 38, "MXFP4", {}},
   };
 }
+// clang-format on
 
-constexpr std::pair<const char*, const char*> kAliases[] = {{"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}, {"MXFP4", "MXFP4_MOE"}};
+constexpr std::pair<const char*, const char*> kAliases[] = {
+    {"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}, {"MXFP4", "MXFP4_MOE"}};
 
 // Elements per block, also of formats that this build's table may lack.
 uint64_t block_of(std::string_view format) {
@@ -107,16 +133,22 @@ uint64_t block_of(std::string_view format) {
   return 256;  // the IQ and TQ formats
 }
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
-bool starts_with(std::string_view text, std::string_view start) { return text.substr(0, start.size()) == start; }
+bool starts_with(std::string_view text, std::string_view start) {
+  return text.substr(0, start.size()) == start;
+}
 
 unsigned part_of(std::string_view name) {
   if (name == "output.weight") return kOutput;
   if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return kEmbedding;
-  if (contains(name, "attn_v.weight") || contains(name, "attn_qkv.weight") || contains(name, "attn_kv_b.weight")) return kV;
+  if (contains(name, "attn_v.weight") || contains(name, "attn_qkv.weight") ||
+      contains(name, "attn_kv_b.weight"))
+    return kV;
   if (contains(name, "attn_k.weight")) return kK;
   if (contains(name, "attn_q.weight")) return kQ;
   if (contains(name, "attn_output.weight")) return kO;
@@ -134,20 +166,28 @@ int64_t layer_of(std::string_view name) {
 
 bool reaches(Where where, int64_t i, int64_t n) {
   switch (where) {
-    case Where::kAll: return true;
-    case Where::kFirst2: return i < 2;
-    case Where::kFirst4: return i < 4;
-    case Where::kFirst16th: return i < n / 16;
-    case Where::kFirst8th: return i < n / 8;
-    case Where::kMiddle: return i >= n / 8 && i < 7 * n / 8;
-    case Where::kMore: return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
+    case Where::kAll:
+      return true;
+    case Where::kFirst2:
+      return i < 2;
+    case Where::kFirst4:
+      return i < 4;
+    case Where::kFirst16th:
+      return i < n / 16;
+    case Where::kFirst8th:
+      return i < n / 8;
+    case Where::kMiddle:
+      return i >= n / 8 && i < 7 * n / 8;
+    case Where::kMore:
+      return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
   }
   return false;
 }
 
 class Chooser {
  public:
-  Chooser(const Mix& mix, const MixModel& model, const std::vector<MixTensor>& tensors, const MixOptions& options)
+  Chooser(const Mix& mix, const MixModel& model, const std::vector<MixTensor>& tensors,
+          const MixOptions& options)
       : mix_(mix), model_(model), tensors_(tensors), options_(options) {
     for (const MixTensor& t : tensors) {
       has_output_ = has_output_ || t.name == "output.weight";
@@ -166,7 +206,8 @@ class Chooser {
              std::pair(layer_of(tensors_[b].name), std::string_view(tensors_[b].name));
     });
     std::vector<std::string> names(tensors_.size());
-    for (const size_t i : order) names[i] = is_quantizable(tensors_[i]) ? choose(tensors_[i]) : tensors_[i].format;
+    for (const size_t i : order)
+      names[i] = is_quantizable(tensors_[i]) ? choose(tensors_[i]) : tensors_[i].format;
     return names;
   }
 
@@ -200,14 +241,16 @@ class Chooser {
 
   // In models of 70B class (80 layers, grouped heads) eight heads share a value: it is small and gets more.
   std::string lifted(unsigned part, std::string_view format) const {
-    const bool large = model_.layers == 80 && model_.heads != model_.kv_heads && model_.architecture == "llama";
+    const bool large =
+        model_.layers == 80 && model_.heads != model_.kv_heads && model_.architecture == "llama";
     if (part == kV && large && !low_ && (format == "Q3_K" || format == "Q4_K")) return "Q5_K";
     return std::string(format);
   }
 
   std::string head_format(const MixTensor& t) const {
     const std::string_view name = mix_.name;
-    if (model_.architecture == "falcon" || static_cast<uint64_t>(t.shape.back()) % block_of(mix_.base) != 0) return "Q8_0";
+    if (model_.architecture == "falcon" || static_cast<uint64_t>(t.shape.back()) % block_of(mix_.base) != 0)
+      return "Q8_0";
     if (low_ || name == "IQ3_XXS") return "Q5_K";
     if (name == "Q8_0" || name == "MXFP4_MOE") return "Q8_0";
     return "Q6_K";
@@ -215,7 +258,11 @@ class Chooser {
 
   // How many tensors of this part came before; with experts the layer's number.
   int64_t position(unsigned part, std::string_view name) {
-    int64_t* counter = part == kV ? &seen_v_ : part == kDown ? &seen_down_ : part == kUp ? &seen_up_ : part == kGate ? &seen_gate_ : nullptr;
+    int64_t* counter = part == kV      ? &seen_v_
+                       : part == kDown ? &seen_down_
+                       : part == kUp   ? &seen_up_
+                       : part == kGate ? &seen_gate_
+                                       : nullptr;
     if (!counter) return 0;
     const int64_t before = (*counter)++;
     return part != kV && model_.experts > 1 ? layer_of(name) : before;
@@ -224,20 +271,31 @@ class Chooser {
   bool holds(unsigned needs) const {
     const bool gqa4 = model_.kv_heads > 0 && model_.heads / model_.kv_heads >= 4;
     const bool falcon = model_.architecture == "falcon";
-    const std::pair<unsigned, bool> facts[] = {
-        {kGqa4, gqa4}, {kImportances, options_.has_importances}, {kNoImportances, !options_.has_importances},
-        {k8Experts, model_.experts == 8}, {kNot8Experts, model_.experts != 8}, {k4Experts, model_.experts >= 4},
-        {kFalcon, falcon}, {kNotFalcon, !falcon}};
-    return std::all_of(std::begin(facts), std::end(facts), [&](const auto& f) { return (needs & f.first) == 0 || f.second; });
+    const std::pair<unsigned, bool> facts[] = {{kGqa4, gqa4},
+                                               {kImportances, options_.has_importances},
+                                               {kNoImportances, !options_.has_importances},
+                                               {k8Experts, model_.experts == 8},
+                                               {kNot8Experts, model_.experts != 8},
+                                               {k4Experts, model_.experts >= 4},
+                                               {kFalcon, falcon},
+                                               {kNotFalcon, !falcon}};
+    return std::all_of(std::begin(facts), std::end(facts),
+                       [&](const auto& f) { return (needs & f.first) == 0 || f.second; });
   }
 
   static std::string fallback(std::string format, uint64_t row) {
     if (row % block_of(format) == 0) return format;
-    if (starts_with(format, "IQ")) format = "IQ4_NL";
-    else if (format == "Q4_K") format = "Q5_0";
-    else if (format == "Q5_K") format = "Q5_1";
-    else if (format == "Q6_K") format = "Q8_0";
-    else if (format == "Q2_K" || format == "Q3_K" || format == "TQ1_0" || format == "TQ2_0" || format == "Q2_0") format = "Q4_0";
+    if (starts_with(format, "IQ"))
+      format = "IQ4_NL";
+    else if (format == "Q4_K")
+      format = "Q5_0";
+    else if (format == "Q5_K")
+      format = "Q5_1";
+    else if (format == "Q6_K")
+      format = "Q8_0";
+    else if (format == "Q2_K" || format == "Q3_K" || format == "TQ1_0" || format == "TQ2_0" ||
+             format == "Q2_0")
+      format = "Q4_0";
     return row % block_of(format) == 0 ? format : "F16";
   }
 
@@ -251,12 +309,14 @@ class Chooser {
 
 void Chooser::check_importances(const std::vector<std::string>& names) const {
   if (options_.has_importances) return;
-  static const std::set<std::string_view> kBlind = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"};
+  static const std::set<std::string_view> kBlind = {"IQ1_S",  "IQ1_M", "IQ2_XXS",
+                                                    "IQ2_XS", "IQ2_S", "IQ3_XXS"};
   for (size_t i = 0; i < names.size(); ++i) {
     const unsigned part = part_of(tensors_[i].name);
     if (part == kEmbedding || part == kOutput || names[i] == tensors_[i].format) continue;
     if (kBlind.count(names[i]) || (names[i] == "Q2_K" && std::string_view(mix_.name) == "Q2_K_S"))
-      fail(ErrorKind::kUsage, "[mix] {} puts '{}' into {}, which needs importances; give --imatrix", mix_.name, tensors_[i].name, names[i]);
+      fail(ErrorKind::kUsage, "[mix] {} puts '{}' into {}, which needs importances; give --imatrix",
+           mix_.name, tensors_[i].name, names[i]);
   }
 }
 
@@ -269,7 +329,8 @@ const std::vector<Mix>& all_mixes() {
 
 const Mix* find_mix(std::string_view name) {
   std::string upper(name);
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   for (const auto& [alias, meant] : kAliases)
     if (upper == alias) upper = meant;
   for (const Mix& mix : all_mixes())
@@ -278,37 +339,65 @@ const Mix* find_mix(std::string_view name) {
 }
 
 bool is_quantizable(const MixTensor& t) {
-  static constexpr const char* kParts[] = {
-      "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight", "altup", "laurel", "per_layer_model_proj", "ssm_conv1d",
-      "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight", "time_mix_first.weight", "time_mix_w0.weight",
-      "time_mix_w1.weight", "time_mix_w2.weight", "time_mix_v0.weight", "time_mix_v1.weight", "time_mix_v2.weight", "time_mix_a0.weight",
-      "time_mix_a1.weight", "time_mix_a2.weight", "time_mix_g1.weight", "time_mix_g2.weight", "time_mix_decay_w1.weight",
-      "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight", "attn_rel_b.weight", ".position_embd", ".rel_pos", ".patch_embd",
-      ".patch_merger"};
+  static constexpr const char* kParts[] = {"_norm.weight",
+                                           "ffn_gate_inp.weight",
+                                           "ffn_gate_tid2eid.weight",
+                                           "altup",
+                                           "laurel",
+                                           "per_layer_model_proj",
+                                           "ssm_conv1d",
+                                           "shortconv.conv.weight",
+                                           "indexer.k_proj.weight",
+                                           "indexer.q_proj.weight",
+                                           "time_mix_first.weight",
+                                           "time_mix_w0.weight",
+                                           "time_mix_w1.weight",
+                                           "time_mix_w2.weight",
+                                           "time_mix_v0.weight",
+                                           "time_mix_v1.weight",
+                                           "time_mix_v2.weight",
+                                           "time_mix_a0.weight",
+                                           "time_mix_a1.weight",
+                                           "time_mix_a2.weight",
+                                           "time_mix_g1.weight",
+                                           "time_mix_g2.weight",
+                                           "time_mix_decay_w1.weight",
+                                           "time_mix_decay_w2.weight",
+                                           "time_mix_lerp_fused.weight",
+                                           "attn_rel_b.weight",
+                                           ".position_embd",
+                                           ".rel_pos",
+                                           ".patch_embd",
+                                           ".patch_merger"};
   if (t.shape.size() < 2 || !ends_with(t.name, "weight")) return false;
   if (t.name == "position_embd.weight" || t.name == "token_types.weight") return false;
-  return std::none_of(std::begin(kParts), std::end(kParts), [&](const char* part) { return contains(t.name, part); });
+  return std::none_of(std::begin(kParts), std::end(kParts),
+                      [&](const char* part) { return contains(t.name, part); });
 }
 
-std::vector<std::string> mix_format_names(const Mix& mix, const MixModel& model, const std::vector<MixTensor>& tensors,
-                                          const MixOptions& options) {
+std::vector<std::string> mix_format_names(const Mix& mix, const MixModel& model,
+                                          const std::vector<MixTensor>& tensors, const MixOptions& options) {
   return Chooser(mix, model, tensors, options).run();
 }
 
-std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model, const std::vector<MixTensor>& tensors,
-                                          const MixOptions& options) {
+std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model,
+                                          const std::vector<MixTensor>& tensors, const MixOptions& options) {
   Chooser chooser(mix, model, tensors, options);
   const std::vector<std::string> names = chooser.run();
   std::vector<tensor::FormatId> ids;
   std::set<std::string> missing;
   for (const std::string& name : names) {
-    if (const auto* format = tensor::find_format(name)) ids.push_back(format->id);
-    else missing.insert(name);
+    if (const auto* format = tensor::find_format(name))
+      ids.push_back(format->id);
+    else
+      missing.insert(name);
   }
   if (!missing.empty()) {
     std::string list;
     for (const auto& name : missing) list += (list.empty() ? "" : ", ") + name;
-    fail(ErrorKind::kUnsupported, "[mix] {} needs the formats {}, which this version cannot write; choose another mix", mix.name, list);
+    fail(ErrorKind::kUnsupported,
+         "[mix] {} needs the formats {}, which this version cannot write; choose another mix", mix.name,
+         list);
   }
   chooser.check_importances(names);
   return ids;

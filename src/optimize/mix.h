@@ -16,9 +16,9 @@ struct MixRule;
 
 // A mix: the base format and what raises or lowers single tensors.
 struct Mix {
-  const char* name;          // "Q4_K_M"
-  uint32_t file_type;        // general.file_type
-  const char* base;          // name of a storage format
+  const char* name;    // "Q4_K_M"
+  uint32_t file_type;  // general.file_type
+  const char* base;    // name of a storage format
   std::vector<MixRule> rules;
 };
 
@@ -27,9 +27,9 @@ const Mix* find_mix(std::string_view name);
 const std::vector<Mix>& all_mixes();
 
 struct MixTensor {
-  std::string name;          // GGUF name
-  tensor::Shape shape;       // outermost first
-  std::string format;        // name of the format it has
+  std::string name;     // GGUF name
+  tensor::Shape shape;  // outermost first
+  std::string format;   // name of the format it has
 };
 
 struct MixModel {
@@ -38,17 +38,19 @@ struct MixModel {
 };
 
 struct MixOptions {
-  bool pure = false;         // the base format for every tensor that it fits
+  bool pure = false;  // the base format for every tensor that it fits
   bool has_importances = false;
 };
 
 // The name of the format of each tensor, parallel to `tensors`; what is not to be quantized keeps its own.
 // Names, since a mix may ask for formats that the table of this build lacks.
-std::vector<std::string> mix_format_names(const Mix& mix, const MixModel& model, const std::vector<MixTensor>& tensors,
+std::vector<std::string> mix_format_names(const Mix& mix, const MixModel& model,
+                                          const std::vector<MixTensor>& tensors,
                                           const MixOptions& options = {});
 // The same as ids. Error(kUnsupported) lists the formats that the table lacks; Error(kUsage) when the mix
 // needs importances and there are none.
-std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model, const std::vector<MixTensor>& tensors,
+std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model,
+                                          const std::vector<MixTensor>& tensors,
                                           const MixOptions& options = {});
 
 // False for norms, biases, routers, convolutions, positions: what llama.cpp never quantizes.

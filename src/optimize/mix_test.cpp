@@ -22,8 +22,8 @@ std::map<std::string, Synthetic> read_models(const Json& fixture) {
   std::map<std::string, Synthetic> models;
   for (const Json& m : fixture["models"]) {
     Synthetic& s = models[m["name"].get<std::string>()];
-    s.model = {m["arch"].get<std::string>(), m["layers"].get<int64_t>(), m["heads"].get<int64_t>(), m["kv"].get<int64_t>(),
-               m["experts"].get<int64_t>()};
+    s.model = {m["arch"].get<std::string>(), m["layers"].get<int64_t>(), m["heads"].get<int64_t>(),
+               m["kv"].get<int64_t>(), m["experts"].get<int64_t>()};
     std::istringstream list(m["tensors"].get<std::string>());
     for (std::string item; list >> item;) {
       MixTensor t{item.substr(0, item.find(':')), {}, ""};
@@ -41,28 +41,33 @@ std::vector<std::string> expand(const std::string& runs) {
   std::istringstream in(runs);
   for (std::string run; in >> run;) {
     const size_t star = run.find('*');
-    types.insert(types.end(), star == std::string::npos ? 1 : std::stoul(run.substr(star + 1)), run.substr(0, star));
+    types.insert(types.end(), star == std::string::npos ? 1 : std::stoul(run.substr(star + 1)),
+                 run.substr(0, star));
   }
   return types;
 }
 
 TEST(Mix, GivesEveryTensorWhatLlamaCppGives) {
-  const Json fixture = parse_json(read_text_file(HONE_SOURCE_DIR "/tests/data/optimize/mixes.json"), "mixes.json");
+  const Json fixture =
+      parse_json(read_text_file(HONE_SOURCE_DIR "/tests/data/optimize/mixes.json"), "mixes.json");
   const auto models = read_models(fixture);
   int cases = 0, wrong = 0;
   for (const Json& c : fixture["cases"]) {
     const Synthetic& s = models.at(c["model"].get<std::string>());
     const Mix* mix = find_mix(c["mix"].get<std::string>());
     ASSERT_NE(mix, nullptr) << c["mix"];
-    const auto got = mix_format_names(*mix, s.model, s.tensors, {c["pure"].get<bool>(), c["imatrix"].get<bool>()});
+    const auto got =
+        mix_format_names(*mix, s.model, s.tensors, {c["pure"].get<bool>(), c["imatrix"].get<bool>()});
     const auto expected = expand(c["types"].get<std::string>());
     ASSERT_EQ(got.size(), expected.size());
     ++cases;
     for (size_t i = 0; i < got.size(); ++i) {
       if (got[i] == expected[i]) continue;
       if (++wrong < 40)
-        ADD_FAILURE() << c["model"] << " " << c["mix"] << (c["imatrix"].get<bool>() ? " with importances" : "")
-                      << (c["pure"].get<bool>() ? " pure" : "") << ": " << s.tensors[i].name << " is " << got[i] << ", llama.cpp " << expected[i];
+        ADD_FAILURE() << c["model"] << " " << c["mix"]
+                      << (c["imatrix"].get<bool>() ? " with importances" : "")
+                      << (c["pure"].get<bool>() ? " pure" : "") << ": " << s.tensors[i].name << " is "
+                      << got[i] << ", llama.cpp " << expected[i];
       break;
     }
   }
@@ -77,7 +82,8 @@ TEST(Mix, KnowsAliasesAndRefusesUnknownNames) {
 }
 
 TEST(Mix, AsksForImportancesWhereLlamaCppDoes) {
-  const std::vector<MixTensor> tensors = {{"token_embd.weight", {32, 512}, "F16"}, {"blk.0.ffn_up.weight", {32, 512}, "F16"}};
+  const std::vector<MixTensor> tensors = {{"token_embd.weight", {32, 512}, "F16"},
+                                          {"blk.0.ffn_up.weight", {32, 512}, "F16"}};
   const MixModel model{"llama", 1, 8, 8, 0};
   try {
     mix_formats(*find_mix("Q2_K_S"), model, tensors);

@@ -193,7 +193,7 @@ Formats Job::search(const Texts& texts) {
   auto importances = evaluate::collect_importances(model_, device_, texts.statistics, progress_);
   for (auto& slot : trial_.slots())
     if (const auto it = importances.find(slot.source); it != importances.end()) slot.importance = std::move(it->second);
-  const evaluate::ReferenceLogits trial_reference(trial_.scorer(), texts.trial, 0);
+  const evaluate::ReferenceLogits trial_reference(trial_.scorer(), texts.trial, 0, trial_.resume_points());
   MeasuredCost cost(trial_, trial_reference, progress_);
   std::vector<CostRow> rows = cost.costs();
   Recipe sizing;
@@ -217,10 +217,7 @@ Formats Job::search(const Texts& texts) {
   }
   search.sweep(search.file_bytes(formats));
   search.measure(formats, "chosen");
-  result_.candidates = search.candidates();
-  const uint64_t bytes = search.file_bytes(formats);
-  const double predicted = search.predicted(formats);
-  for (auto& c : result_.candidates) c.chosen = c.bytes == bytes && c.predicted_kl == predicted;
+  result_.candidates = search.candidates(formats);
   costs_ = search.costs();
   return formats;
 }

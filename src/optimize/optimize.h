@@ -34,9 +34,9 @@ struct Options {
   uint64_t seed = 0;
   int64_t calibration_tokens = 4096;
   int64_t trial_tokens = 256;              // text on which each tensor is tried alone
-  int64_t search_tokens = 768;             // text on which whole allocations are measured
+  int64_t search_tokens = 512;             // text on which whole allocations are measured
   int64_t evaluation_tokens = 4096;        // held-out text of the proof
-  int swap_trials = 24;                    // measured exchanges at the end
+  int swap_trials = 16;                    // measured exchanges at the end
   bool measure_speed = true;
   std::string command_line;                // for the report
 };

@@ -32,17 +32,32 @@ Result sample() {
                   {"search 1", 80'000'000, 4.75, 0.1, 0.1234, true, true},
                   {"<i>worse</i>", 80'500'000, 4.8, 0.3, 0.31, false, false},
                   {"unchanged", 200'000'000, 16, 0, 0, false, true}};
-  r.tensors = {{"blk.0.<x>", "query", {576, 576}, tensor::FormatId::kBF16, tensor::FormatId::kQ4_K, 186624, 0.01, 0.002},
-               {"token_embd.weight", "embedding", {49152, 576}, tensor::FormatId::kBF16, tensor::FormatId::kQ6_K, 23224320,
-                std::numeric_limits<double>::quiet_NaN(), 0.01}};
+  r.tensors = {{"blk.0.<x>",
+                "query",
+                {576, 576},
+                tensor::FormatId::kBF16,
+                tensor::FormatId::kQ4_K,
+                186624,
+                0.01,
+                0.002},
+               {"token_embd.weight",
+                "embedding",
+                {49152, 576},
+                tensor::FormatId::kBF16,
+                tensor::FormatId::kQ6_K,
+                23224320,
+                std::numeric_limits<double>::quiet_NaN(),
+                0.01}};
   return r;
 }
 
 TEST(ReportHtml, EscapesEveryText) {
   EXPECT_EQ(escape_html("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
   const std::string page = report_html(sample());
-  for (const char* raw : {"<b>out", "<script>alert", "<i>worse", "blk.0.<x>", "A & B"}) EXPECT_EQ(page.find(raw), std::string::npos) << raw;
-  for (const char* safe : {"&lt;b&gt;out &amp; &quot;co&quot;.gguf", "&lt;script&gt;alert", "blk.0.&lt;x&gt;", "A &amp; B"})
+  for (const char* raw : {"<b>out", "<script>alert", "<i>worse", "blk.0.<x>", "A & B"})
+    EXPECT_EQ(page.find(raw), std::string::npos) << raw;
+  for (const char* safe :
+       {"&lt;b&gt;out &amp; &quot;co&quot;.gguf", "&lt;script&gt;alert", "blk.0.&lt;x&gt;", "A &amp; B"})
     EXPECT_NE(page.find(safe), std::string::npos) << safe;
 }
 
@@ -58,7 +73,8 @@ TEST(ReportHtml, StandsAlone) {
 TEST(ReportHtml, TellsTheFiguresAndLeavesOutTheUnmeasured) {
   Result r = sample();
   const std::string page = report_html(r);
-  for (const char* text : {"80.00 MB", "40 % of the input", "4.750", "0.1234", "81.0 %", "hone run", "llama-cli", r.output_sha256.c_str()})
+  for (const char* text : {"80.00 MB", "40 % of the input", "4.750", "0.1234", "81.0 %", "hone run",
+                           "llama-cli", r.output_sha256.c_str()})
     EXPECT_NE(page.find(text), std::string::npos) << text;
   EXPECT_EQ(page.find("tokens/s"), std::string::npos);
   r.speed_after.decode_tokens_per_second = {123.4, 120, 125};

@@ -203,12 +203,10 @@ Formats Search::smallest_for_kl(double target, int swap_trials) {
 }
 
 void Search::sweep(uint64_t around_bytes) {
-  constexpr double kFactors[] = {0.8, 0.87, 0.94, 1.07, 1.15, 1.25, 1.4, 1.6};
-  std::set<FormatId> uniform;
-  for (const auto& row : costs_)
-    for (const FormatId f : row.formats)
-      if (tensor::format(f).quantized() && tensor::format(f).block <= 32 && tensor::format(f).bits_per_weight() >= 4) uniform.insert(f);
-  Progress progress(progress_, "measuring other sizes", std::size(kFactors) + uniform.size());
+  constexpr double kFactors[] = {0.85, 0.93, 1.1, 1.25, 1.5};
+  // What somebody gets who gives every tensor one format: the usual choices, to compare with.
+  constexpr FormatId uniform[] = {FormatId::kQ4_0, FormatId::kQ5_1, FormatId::kQ8_0};
+  Progress progress(progress_, "measuring other sizes", std::size(kFactors) + std::size(uniform));
   for (const double factor : kFactors) {
     const auto budget = static_cast<uint64_t>(factor * static_cast<double>(around_bytes));
     if (budget >= smallest_bytes()) measure(allocate(budget), fmt::format("allocation for {:.0f} MB", megabytes(budget)));
@@ -225,9 +223,12 @@ void Search::sweep(uint64_t around_bytes) {
   }
 }
 
-std::vector<Candidate> Search::candidates() const {
+std::vector<Candidate> Search::candidates(const Formats& chosen) const {
   std::vector<Candidate> result;
-  for (const auto& m : measured_) result.push_back(m.candidate);
+  for (const auto& m : measured_) {
+    result.push_back(m.candidate);
+    result.back().chosen = m.formats == chosen;
+  }
   std::stable_sort(result.begin(), result.end(), [](const Candidate& a, const Candidate& b) {
     return a.bytes != b.bytes ? a.bytes < b.bytes : a.kl_mean < b.kl_mean;
   });

@@ -43,7 +43,7 @@ class Search {
   // Measures allocations around a size, and every uniform format, for the chart.
   void sweep(uint64_t around_bytes);
 
-  std::vector<Candidate> candidates() const;  // with the Pareto front marked
+  std::vector<Candidate> candidates(const Formats& chosen) const;  // by size, with the Pareto front marked
   const std::vector<CostRow>& costs() const { return costs_; }
 
  private:

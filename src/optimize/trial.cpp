@@ -77,6 +77,28 @@ TrialModel::TrialModel(const models::Model& model, exec::Device& device, int64_t
   }
   for (const auto& slot : slots_) current_.push_back(slot.view.format);
   bound_.resize(slots_.size());
+  find_resume_points();
+}
+
+void TrialModel::find_resume_points() {
+  const auto& nodes = scorer_.plan().graph().nodes();
+  std::map<int64_t, ir::NodeId> first_of_layer;
+  for (auto& slot : slots_) {
+    const auto reads = [&](const ir::Node& node) {
+      return std::any_of(slot.constants.begin(), slot.constants.end(),
+                         [&](ir::ValueId c) { return std::find(node.inputs.begin(), node.inputs.end(), c) != node.inputs.end(); });
+    };
+    slot.first_use = static_cast<ir::NodeId>(std::find_if(nodes.begin(), nodes.end(), reads) - nodes.begin());
+    if (slot.info.layer < 0) continue;
+    const auto [it, added] = first_of_layer.try_emplace(slot.info.layer, slot.first_use);
+    if (!added) it->second = std::min(it->second, slot.first_use);
+  }
+  for (const auto& [layer, node] : first_of_layer) resume_points_.push_back(node);
+  std::sort(resume_points_.begin(), resume_points_.end());
+  for (auto& slot : slots_) {
+    const auto after = std::upper_bound(resume_points_.begin(), resume_points_.end(), slot.first_use);
+    slot.resume_point = static_cast<int>(after - resume_points_.begin()) - 1;
+  }
 }
 
 EncodedBytes TrialModel::encoded(size_t s, FormatId format) {

@@ -22,6 +22,8 @@ struct Slot {
   std::vector<ir::ValueId> constants;       // in the plan's graph
   std::vector<float> importance;            // per input feature; empty: plain
   std::vector<tensor::FormatId> formats;    // it may take; the input's own format is among them
+  ir::NodeId first_use = 0;                 // the earliest node that reads it
+  int resume_point = -1;                    // the last of TrialModel::resume_points() that is not after it, or -1
   uint64_t elements() const { return tensor::element_count(view.shape); }
   uint64_t bytes_in(tensor::FormatId format) const { return tensor::format_bytes(format, elements()); }
 };
@@ -36,6 +38,8 @@ class TrialModel {
   std::vector<Slot>& slots() { return slots_; }
   const std::vector<Slot>& slots() const { return slots_; }
   evaluate::Scorer& scorer() { return scorer_; }
+  // Where trials of one tensor may start: before the first weight of each layer.
+  const std::vector<ir::NodeId>& resume_points() const { return resume_points_; }
   ThreadPool& pool() { return device_.pool(); }
 
   // The slot encoded in a format; kept for reuse up to a memory limit, oldest dropped first. The format of
@@ -49,12 +53,14 @@ class TrialModel {
   void use_all(const std::vector<tensor::FormatId>& formats);
 
  private:
+  void find_resume_points();
   void bind(size_t slot, tensor::FormatId format, std::span<const std::byte> bytes);
 
   const models::Model& model_;
   exec::Device& device_;
   evaluate::Scorer scorer_;
   std::vector<Slot> slots_;
+  std::vector<ir::NodeId> resume_points_;
   std::vector<tensor::FormatId> current_;
   std::vector<EncodedBytes> bound_;         // keeps what the plan reads alive
   struct CacheEntry { EncodedBytes bytes; uint64_t used = 0; };
