@@ -156,7 +156,8 @@ class PendingFile {
 class Job {
  public:
   Job(const models::Model& model, exec::Device& device, const Options& options, ProgressSink* progress)
-      : model_(model), device_(device), options_(options), progress_(progress), trial_(model, device, kEvaluationWindow) {}
+      : model_(model), device_(device), options_(options), progress_(progress),
+        trial_owner_(std::make_unique<TrialModel>(model, device, kEvaluationWindow)), trial_(*trial_owner_) {}
 
   Result run();
 
@@ -171,7 +172,8 @@ class Job {
   exec::Device& device_;
   const Options& options_;
   ProgressSink* progress_;
-  TrialModel trial_;
+  std::unique_ptr<TrialModel> trial_owner_;  // released before speed and memory are measured
+  TrialModel& trial_;
   std::vector<CostRow> costs_;
   Result result_;
 };
@@ -300,6 +302,7 @@ Result Job::run() {
   if (const auto limit = options_.budget.max_bytes; limit && !given) HONE_CHECK(result_.output_bytes <= *limit);
   describe(formats);
   const uint64_t search_peak = peak_rss_bytes();  // the speed measurement resets the counter
+  trial_owner_.reset();
   measure_speeds(artifact.path());
   result_.peak_memory_bytes = std::max(search_peak, peak_rss_bytes());
   throw_if_cancelled();
