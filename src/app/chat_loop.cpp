@@ -24,7 +24,8 @@ std::string trimmed(const std::string& text) {
 
 class Loop {
  public:
-  Loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer, const std::string& source, const ChatLoopOptions& options)
+  Loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer,
+       const std::string& source, const ChatLoopOptions& options)
       : console_(console), model_(model), tokenizer_(tokenizer), source_(source), options_(options) {
     start(options.system_prompt);
   }
@@ -34,7 +35,9 @@ class Loop {
     std::string line;
     for (;;) {
       switch (editor_.read(reader_.open() ? "... " : "> ", line)) {
-        case LineResult::kEnd: console_.print("\n"); return;
+        case LineResult::kEnd:
+          console_.print("\n");
+          return;
         case LineResult::kInterruptedEmpty:
           console_.print("\n");
           if (!reader_.open() || termination_requested()) return;
@@ -45,7 +48,8 @@ class Loop {
           if (termination_requested()) return;
           reader_.clear();
           continue;
-        case LineResult::kLine: break;
+        case LineResult::kLine:
+          break;
       }
       if (!reader_.open() && !trimmed(line).empty() && trimmed(line)[0] == '/') {
         editor_.remember(line);
@@ -71,12 +75,17 @@ class Loop {
   // False: quit.
   bool command(const std::string& line) {
     const size_t space = line.find(' ');
-    const std::string name = line.substr(0, space), rest = space == std::string::npos ? "" : trimmed(line.substr(space));
+    const std::string name = line.substr(0, space),
+                      rest = space == std::string::npos ? "" : trimmed(line.substr(space));
     if (name == "/exit" || name == "/quit" || name == "/bye") return false;
-    if (name == "/clear") chat_->clear(), console_.print("The conversation is forgotten.\n");
-    else if (name == "/system") start(rest), console_.print(rest.empty() ? "No system prompt.\n" : "System prompt set.\n");
-    else if (name == "/help" || name == "/?") console_.print(kHelp);
-    else console_.print("Unknown command " + printable(name) + "; /help lists them.\n");
+    if (name == "/clear")
+      chat_->clear(), console_.print("The conversation is forgotten.\n");
+    else if (name == "/system")
+      start(rest), console_.print(rest.empty() ? "No system prompt.\n" : "System prompt set.\n");
+    else if (name == "/help" || name == "/?")
+      console_.print(kHelp);
+    else
+      console_.print("Unknown command " + printable(name) + "; /help lists them.\n");
     return true;
   }
 
@@ -88,13 +97,17 @@ class Loop {
         return true;
       });
       console_.print(result.reason == generate::StopReason::kCancelled ? " [stopped]\n" : "\n");
-      if (result.reason == generate::StopReason::kContextFull) console_.note("The context is full; /clear starts anew, --context N makes room.");
+      if (result.reason == generate::StopReason::kContextFull)
+        console_.note("The context is full; /clear starts anew, --context N makes room.");
       if (options_.stats) console_.note(stats_line(result));
     } catch (const Error& error) {
       // A conversation outlives one failed turn, as when the context is full.
-      if (error.kind() == ErrorKind::kCancelled) console_.print(" [stopped]\n");
-      else if (error.kind() == ErrorKind::kBadInput) console_.print(printable(error.what()) + "\n");
-      else throw;
+      if (error.kind() == ErrorKind::kCancelled)
+        console_.print(" [stopped]\n");
+      else if (error.kind() == ErrorKind::kBadInput)
+        console_.print(printable(error.what()) + "\n");
+      else
+        throw;
     }
     clear_cancel();
   }
@@ -150,11 +163,12 @@ std::string stats_line(const generate::GenerateResult& r) {
   const auto rate = [](double tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; };
   return fmt::format("{} prompt tokens at {:.1f} tokens/s, {} tokens at {:.1f} tokens/s, {}", r.prompt_tokens,
                      rate(static_cast<double>(r.prompt_tokens), r.prefill_seconds), r.ids.size(),
-                     rate(static_cast<double>(r.ids.size()), r.decode_seconds), generate::stop_reason_name(r.reason));
+                     rate(static_cast<double>(r.ids.size()), r.decode_seconds),
+                     generate::stop_reason_name(r.reason));
 }
 
-void chat_loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer, const std::string& template_source,
-               const ChatLoopOptions& options) {
+void chat_loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer,
+               const std::string& template_source, const ChatLoopOptions& options) {
   Loop(console, model, tokenizer, template_source, options).run();
 }
 

@@ -34,9 +34,10 @@ class MessageReader {
 // What a terminal may show of a model's words: newlines and tabs stay, other control characters go.
 std::string without_controls(std::string_view text);
 
-// Runs until /exit, end of input, or an interrupt at an empty prompt. An interrupt during an answer stops the answer.
-void chat_loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer, const std::string& template_source,
-               const ChatLoopOptions& options);
+// Runs until /exit, end of input, or an interrupt at an empty prompt. An interrupt during an answer stops the
+// answer.
+void chat_loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer,
+               const std::string& template_source, const ChatLoopOptions& options);
 
 // "12 prompt tokens at 345.6 tokens/s, 78 tokens at 90.1 tokens/s, end of turn"
 std::string stats_line(const generate::GenerateResult& result);

@@ -23,7 +23,8 @@ std::string indented(std::string_view lines) {
 
 int report(const std::string& message, int code) {
   const std::string line = "hone: error: " + printable(message) + "\n";
-  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return code;  // nobody listens; the code still tells
+  if (::write(STDERR_FILENO, line.data(), line.size()) < 0)
+    return code;  // nobody listens; the code still tells
   return code;
 }
 
@@ -46,13 +47,15 @@ int run_verb(CommandTree& tree) {
 
 std::unique_ptr<CommandTree> make_command_tree() {
   auto tree = std::make_unique<CommandTree>();
-  tree->root = std::make_unique<CLI::App>("hone sharpens any model for the edge: the best version of a model for a budget.", "hone");
+  tree->root = std::make_unique<CLI::App>(
+      "hone sharpens any model for the edge: the best version of a model for a budget.", "hone");
   CLI::App& root = *tree->root;
   root.set_version_flag("--version", std::string("hone ") + kVersion);
   root.require_subcommand(0, 1);
   root.get_formatter()->column_width(34);
-  root.footer("Exit codes: 0 success, 1 goal not met, 2 usage, 3 bad input, 4 resource, 130 interrupted.\n"
-              "A MODEL is a .gguf file, a Hugging Face directory, or org/name from the Hub's cache or the Hub.");
+  root.footer(
+      "Exit codes: 0 success, 1 goal not met, 2 usage, 3 bad input, 4 resource, 130 interrupted.\n"
+      "A MODEL is a .gguf file, a Hugging Face directory, or org/name from the Hub's cache or the Hub.");
   for (const VerbRow& row : verb_list()) {
     CLI::App* command = root.add_subcommand(row.name, row.summary);
     tree->verbs.push_back(row.make());
@@ -66,7 +69,8 @@ std::unique_ptr<CommandTree> make_command_tree() {
 }
 
 std::string command_line(int argc, const char* const* argv) {
-  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
   std::string line = "hone";
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -82,7 +86,9 @@ std::string command_line(int argc, const char* const* argv) {
   return line;
 }
 
-const std::string& this_command_line() { return g_command_line; }
+const std::string& this_command_line() {
+  return g_command_line;
+}
 
 int run_cli(int argc, const char* const* argv) {
   install_signal_handlers();
@@ -108,7 +114,8 @@ int run_cli(int argc, const char* const* argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     return report(error.what(), exit_code(ErrorKind::kResource));
   } catch (const std::exception& error) {
-    return report(fmt::format("internal error: {}; please report it", error.what()), exit_code(ErrorKind::kResource));
+    return report(fmt::format("internal error: {}; please report it", error.what()),
+                  exit_code(ErrorKind::kResource));
   }
 }
 

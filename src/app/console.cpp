@@ -20,7 +20,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Progress is a courtesy: a closed stderr must not end the work, so failures are ignored.
 void write_quietly(int fd, std::string_view text) {
@@ -64,7 +66,8 @@ class TerminalProgress : public ProgressSink {
 
  private:
   void draw() {
-    write_quietly(fd_, "\r" + progress_line(label_, done_, total_, since(start_), terminal_width(fd_) - 1) + "\x1b[K");
+    write_quietly(
+        fd_, "\r" + progress_line(label_, done_, total_, since(start_), terminal_width(fd_) - 1) + "\x1b[K");
     drawn_ = Clock::now();
     visible_ = true;
   }
@@ -114,8 +117,10 @@ std::atomic<bool> g_keep_running{false}, g_terminate{false};
 
 extern "C" void on_interrupt(int signal) {
   request_cancel();
-  if (signal != SIGINT) g_terminate.store(true, std::memory_order_relaxed);
-  else if (g_keep_running.load(std::memory_order_relaxed)) return;
+  if (signal != SIGINT)
+    g_terminate.store(true, std::memory_order_relaxed);
+  else if (g_keep_running.load(std::memory_order_relaxed))
+    return;
   if (g_interrupts.fetch_add(1, std::memory_order_relaxed) >= 2) ::_exit(130);
 }
 
@@ -123,7 +128,8 @@ extern "C" void on_interrupt(int signal) {
 
 Console::Console(bool json, bool quiet) : json_(json), quiet_(quiet) {
   if (json_ || quiet_) return;
-  progress_ = ::isatty(STDERR_FILENO) ? make_terminal_progress(STDERR_FILENO) : make_plain_progress(STDERR_FILENO);
+  progress_ =
+      ::isatty(STDERR_FILENO) ? make_terminal_progress(STDERR_FILENO) : make_plain_progress(STDERR_FILENO);
 }
 
 void Console::print(std::string_view text) {
@@ -135,14 +141,20 @@ void Console::print(std::string_view text) {
   }
 }
 
-void Console::print_json(const Json& value) { print(dump_json(value, 2) + "\n"); }
+void Console::print_json(const Json& value) {
+  print(dump_json(value, 2) + "\n");
+}
 
 void Console::note(std::string_view line) {
   if (progress_) progress_->note(line);
 }
 
-std::unique_ptr<ProgressSink> make_terminal_progress(int fd) { return std::make_unique<TerminalProgress>(fd); }
-std::unique_ptr<ProgressSink> make_plain_progress(int fd) { return std::make_unique<PlainProgress>(fd); }
+std::unique_ptr<ProgressSink> make_terminal_progress(int fd) {
+  return std::make_unique<TerminalProgress>(fd);
+}
+std::unique_ptr<ProgressSink> make_plain_progress(int fd) {
+  return std::make_unique<PlainProgress>(fd);
+}
 
 std::string progress_line(std::string_view label, uint64_t done, uint64_t total, double seconds, int width) {
   const auto columns = static_cast<size_t>(std::max(width, 1));
@@ -187,10 +199,14 @@ std::string printable(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const auto u = static_cast<unsigned char>(c);
-    if (c == '\n') out += "\\n";
-    else if (c == '\t') out += "\\t";
-    else if (u < 0x20 || u == 0x7F) out += fmt::format("\\x{:02x}", u);
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (u < 0x20 || u == 0x7F)
+      out += fmt::format("\\x{:02x}", u);
+    else
+      out += c;
   }
   return out;
 }
@@ -208,9 +224,15 @@ void install_signal_handlers() {
   }
 }
 
-bool termination_requested() { return g_terminate.load(std::memory_order_relaxed); }
+bool termination_requested() {
+  return g_terminate.load(std::memory_order_relaxed);
+}
 
-InterruptsStopAnswers::InterruptsStopAnswers() { g_keep_running = true; }
-InterruptsStopAnswers::~InterruptsStopAnswers() { g_keep_running = false; }
+InterruptsStopAnswers::InterruptsStopAnswers() {
+  g_keep_running = true;
+}
+InterruptsStopAnswers::~InterruptsStopAnswers() {
+  g_keep_running = false;
+}
 
 }  // namespace hone::app

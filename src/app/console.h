@@ -45,7 +45,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
 // Control characters replaced, so that a file's strings cannot drive the terminal.
 std::string printable(std::string_view text);
 
-// SIGINT, SIGTERM and SIGHUP: request_cancel(). The third ends the process at once, for work that does not look.
+// SIGINT, SIGTERM and SIGHUP: request_cancel(). The third ends the process at once, for work that does not
+// look.
 void install_signal_handlers();
 bool termination_requested();  // SIGTERM or SIGHUP came: end the program, not only an answer
 // While an object lives, SIGINT never ends the process (chat: it stops the answer).

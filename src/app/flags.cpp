@@ -12,7 +12,9 @@ namespace hone::app {
 using tensor::FormatId;
 
 void DeviceFlags::add(CLI::App& command) {
-  command.add_option("-t,--threads", threads, "Threads; one per usable core unless given")->check(between(1, 1024))->type_name("N");
+  command.add_option("-t,--threads", threads, "Threads; one per usable core unless given")
+      ->check(between(1, 1024))
+      ->type_name("N");
 }
 
 std::unique_ptr<exec::Device> DeviceFlags::make() const {
@@ -21,12 +23,15 @@ std::unique_ptr<exec::Device> DeviceFlags::make() const {
 }
 
 void CacheFlag::add(CLI::App& command) {
-  command.add_option("--cache", name, "Storage of the KV cache: f16, q8_0 or f32")->type_name("FORMAT")->capture_default_str();
+  command.add_option("--cache", name, "Storage of the KV cache: f16, q8_0 or f32")
+      ->type_name("FORMAT")
+      ->capture_default_str();
 }
 
 FormatId CacheFlag::format() const {
   const auto* format = tensor::find_format(name);
-  if (!format || (format->id != FormatId::kF16 && format->id != FormatId::kQ8_0 && format->id != FormatId::kF32))
+  if (!format ||
+      (format->id != FormatId::kF16 && format->id != FormatId::kQ8_0 && format->id != FormatId::kF32))
     fail(ErrorKind::kUsage, "--cache {}: the KV cache is stored as f16, q8_0 or f32", name);
   return format->id;
 }
@@ -51,13 +56,16 @@ FormatId parse_format(const std::string& name) {
   if (const auto* format = tensor::find_format(name)) return format->id;
   std::string known;
   for (const auto& format : tensor::all_formats())
-    if (format.encode && !format.activation_only && format.gguf_type >= 0) known += (known.empty() ? "" : ", ") + std::string(format.name);
+    if (format.encode && !format.activation_only && format.gguf_type >= 0)
+      known += (known.empty() ? "" : ", ") + std::string(format.name);
   fail(ErrorKind::kUsage, "'{}' is no storage format; known are {}", name, known);
 }
 
 FormatId parse_plain_format(const std::string& name) {
   const auto* format = tensor::find_format(name);
-  if (format && (format->id == FormatId::kF32 || format->id == FormatId::kF16 || format->id == FormatId::kBF16)) return format->id;
+  if (format &&
+      (format->id == FormatId::kF32 || format->id == FormatId::kF16 || format->id == FormatId::kBF16))
+    return format->id;
   fail(ErrorKind::kUsage, "'{}' is no plain format; choose F32, F16 or BF16", name);
 }
 

@@ -14,7 +14,8 @@ namespace {
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
 }
 
@@ -31,7 +32,8 @@ size_t on_header(char* data, size_t, size_t count, void* user) {
   if (colon != std::string_view::npos && transfer.response.headers.size() < 200) {
     std::string_view value = line.substr(colon + 1);
     while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-    while (!value.empty() && std::string_view(" \t\r\n").find(value.back()) != std::string_view::npos) value.remove_suffix(1);
+    while (!value.empty() && std::string_view(" \t\r\n").find(value.back()) != std::string_view::npos)
+      value.remove_suffix(1);
     transfer.response.headers[lower(line.substr(0, colon))] = value;
   }
   return count;
@@ -55,7 +57,9 @@ size_t on_body(char* data, size_t, size_t count, void* user) {
   }
 }
 
-int on_progress(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) { return cancel_requested() ? 1 : 0; }
+int on_progress(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return cancel_requested() ? 1 : 0;
+}
 
 }  // namespace
 
@@ -74,7 +78,9 @@ Http::Http() : impl_(std::make_unique<Impl>()) {
   if (!impl_->curl) fail(ErrorKind::kResource, "[http] libcurl does not start; check its installation");
 }
 
-Http::~Http() { curl_easy_cleanup(impl_->curl); }
+Http::~Http() {
+  curl_easy_cleanup(impl_->curl);
+}
 
 HttpResponse Http::send(const HttpRequest& request, const BodySink& body) {
   CURL* curl = impl_->curl;
@@ -117,14 +123,16 @@ HttpResponse Http::send(const HttpRequest& request, const BodySink& body) {
   if (state.failure) std::rethrow_exception(state.failure);
   throw_if_cancelled();
   if (code != CURLE_OK)
-    throw TransferError(fmt::format("[http] {}: {}", url_origin(request.url), *detail ? detail : curl_easy_strerror(code)));
+    throw TransferError(
+        fmt::format("[http] {}: {}", url_origin(request.url), *detail ? detail : curl_easy_strerror(code)));
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &transfer.response.status);
   return transfer.response;
 }
 
 std::string url_origin(std::string_view url) {
   const std::string text = lower(url.substr(0, std::min(url.size(), url.find_first_of("?#"))));
-  for (const auto& [scheme, port] : {std::pair<std::string, const char*>{"https://", ":443"}, {"http://", ":80"}}) {
+  for (const auto& [scheme, port] :
+       {std::pair<std::string, const char*>{"https://", ":443"}, {"http://", ":80"}}) {
     if (text.compare(0, scheme.size(), scheme) != 0) continue;
     std::string host = text.substr(scheme.size(), text.find_first_of("/\\", scheme.size()) - scheme.size());
     if (const size_t at = host.rfind('@'); at != std::string::npos) host.erase(0, at + 1);  // user:password
@@ -143,7 +151,8 @@ std::string resolve_location(std::string_view base, std::string_view location) {
   if (scheme == std::string_view::npos) return {};
   if (location.substr(0, 2) == "//") return std::string(base.substr(0, scheme + 1)) + std::string(location);
   const size_t path = base.find('/', scheme + 3);
-  if (!location.empty() && location.front() == '/') return std::string(base.substr(0, path)) + std::string(location);
+  if (!location.empty() && location.front() == '/')
+    return std::string(base.substr(0, path)) + std::string(location);
   return {};
 }
 
@@ -151,9 +160,13 @@ std::string url_encode(std::string_view text, bool keep_slash) {
   std::string out;
   for (const char c : text) {
     const auto u = static_cast<unsigned char>(c);
-    const bool plain = std::isalnum(u) ? u < 0x80 : (c == '-' || c == '_' || c == '.' || c == '~' || (keep_slash && c == '/'));
-    if (plain) out += c;
-    else out += fmt::format("%{:02X}", u);
+    const bool plain = std::isalnum(u)
+                           ? u < 0x80
+                           : (c == '-' || c == '_' || c == '.' || c == '~' || (keep_slash && c == '/'));
+    if (plain)
+      out += c;
+    else
+      out += fmt::format("%{:02X}", u);
   }
   return out;
 }

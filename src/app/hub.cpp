@@ -46,7 +46,9 @@ std::string blob_name(std::string_view etag) {
   if (etag.substr(0, 2) == "W/") etag.remove_prefix(2);
   if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') etag = etag.substr(1, etag.size() - 2);
   const bool plain = !etag.empty() && etag.size() <= 128 && etag.front() != '.' &&
-                     std::all_of(etag.begin(), etag.end(), [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '-' || c == '_' || c == '.'); });
+                     std::all_of(etag.begin(), etag.end(), [](unsigned char c) {
+                       return c < 0x80 && (std::isalnum(c) || c == '-' || c == '_' || c == '.');
+                     });
   return plain ? std::string(etag) : std::string();
 }
 
@@ -78,13 +80,14 @@ class Puller {
   [[noreturn]] void refuse(const HttpResponse& response, const std::string& what) const {
     const std::string reason = response.header("x-error-message");
     if (response.status == 401 || response.status == 403)
-      fail(ErrorKind::kResource, "[hub] {}: access denied (HTTP {}){}; check the name, or set HF_TOKEN to a token that may read it",
+      fail(ErrorKind::kResource,
+           "[hub] {}: access denied (HTTP {}){}; check the name, or set HF_TOKEN to a token that may read it",
            what, response.status, reason.empty() ? "" : ": " + reason);
     if (response.status == 404)
-      fail(ErrorKind::kBadInput, "[hub] {}: not found at {}{}; check the name and --revision", what, config_.endpoint,
-           reason.empty() ? "" : ": " + reason);
-    fail(ErrorKind::kResource, "[hub] {}: the server answered HTTP {}{}; try again later", what, response.status,
-         reason.empty() ? "" : ": " + reason);
+      fail(ErrorKind::kBadInput, "[hub] {}: not found at {}{}; check the name and --revision", what,
+           config_.endpoint, reason.empty() ? "" : ": " + reason);
+    fail(ErrorKind::kResource, "[hub] {}: the server answered HTTP {}{}; try again later", what,
+         response.status, reason.empty() ? "" : ": " + reason);
   }
 
   // A request with redirects followed; the token goes to the endpoint's own origin only.
@@ -97,9 +100,11 @@ class Puller {
       if (response.status < 300 || response.status > 399 || response.status == 304) return response;
       const std::string next = resolve_location(request.url, response.header("location"));
       if (url_origin(next).empty() || (secure && next.compare(0, 8, "https://") != 0))
-        fail(ErrorKind::kResource, "[hub] {}: a redirect leads to an address that is not allowed", url_origin(request.url));
+        fail(ErrorKind::kResource, "[hub] {}: a redirect leads to an address that is not allowed",
+             url_origin(request.url));
       // The Hub's redirect to the storage of large files carries the file's own headers: stop there.
-      if (request.head && !response.header("x-linked-etag").empty()) {
+      if (request.head && !response.header("x-linked-etag").empty() &&
+          !response.header("x-linked-size").empty()) {
         if (final_url) *final_url = next;
         return response;
       }
@@ -130,7 +135,8 @@ class Puller {
     std::vector<std::string> names;
     for (const Json& sibling : *siblings) {
       const std::string name = json_string_or(sibling, "rfilename", "", what);
-      if (!is_safe_relative_path(name)) fail(ErrorKind::kBadInput, "[hub] {}: unsafe file name '{}' refused", what, name);
+      if (!is_safe_relative_path(name))
+        fail(ErrorKind::kBadInput, "[hub] {}: unsafe file name '{}' refused", what, name);
       names.push_back(name);
     }
     return {commit, names};
@@ -139,7 +145,8 @@ class Puller {
   RemoteFile look_up(const std::string& commit, const std::string& name) {
     HttpRequest request;
     request.head = true;
-    request.url = config_.endpoint + "/" + url_encode(options_.repository, true) + "/resolve/" + commit + "/" + url_encode(name, true);
+    request.url = config_.endpoint + "/" + url_encode(options_.repository, true) + "/resolve/" + commit +
+                  "/" + url_encode(name, true);
     RemoteFile file;
     const HttpResponse response = retried([&] { return follow(request, {}, &file.url); });
     const std::string what = options_.repository + "/" + name;
@@ -152,7 +159,9 @@ class Puller {
     if (error != std::errc() || end != length.data() + length.size())
       fail(ErrorKind::kBadInput, "[hub] {}: the server gave no size", what);
     const std::string at = response.header("x-repo-commit");
-    if (!at.empty() && at != commit) fail(ErrorKind::kBadInput, "[hub] {}: the server answered for commit {} instead of {}", what, at, commit);
+    if (!at.empty() && at != commit)
+      fail(ErrorKind::kBadInput, "[hub] {}: the server answered for commit {} instead of {}", what, at,
+           commit);
     return file;
   }
 
@@ -192,21 +201,24 @@ class Puller {
     std::error_code none;
     uint64_t have = fs::is_regular_file(partial, none) ? fs::file_size(partial) : 0;
     if (have > remote.bytes) fs::remove(partial), have = 0;
-    if (const auto space = fs::space(blob.parent_path(), none); !none && remote.bytes - have > space.available)
-      fail(ErrorKind::kResource, "[hub] {}: needs {} more, the disk of {} has {} free", name, human_bytes(remote.bytes - have),
-           config_.cache.string(), human_bytes(space.available));
+    if (const auto space = fs::space(blob.parent_path(), none);
+        !none && remote.bytes - have > space.available)
+      fail(ErrorKind::kResource, "[hub] {}: needs {} more, the disk of {} has {} free", name,
+           human_bytes(remote.bytes - have), config_.cache.string(), human_bytes(space.available));
     Progress bar(progress_, name, remote.bytes);
     bar.advance(have);
     retried([&] { return transfer(remote, name, partial, bar); });
     if (is_sha256(remote.etag) && sha256_hex_file(partial) != remote.etag) {
       fs::remove(partial);
-      fail(ErrorKind::kBadInput, "[hub] {}: the SHA-256 of the downloaded bytes is not {}; removed, try again", name, remote.etag);
+      fail(ErrorKind::kBadInput,
+           "[hub] {}: the SHA-256 of the downloaded bytes is not {}; removed, try again", name, remote.etag);
     }
     fs::rename(partial, blob);
   }
 
   // Appends what is missing to the partial file.
-  HttpResponse transfer(const RemoteFile& remote, const std::string& name, const fs::path& partial, Progress& bar) {
+  HttpResponse transfer(const RemoteFile& remote, const std::string& name, const fs::path& partial,
+                        Progress& bar) {
     Descriptor file{::open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
     if (file.fd < 0) fail_system(partial, "write");
     const off_t end = ::lseek(file.fd, 0, SEEK_END);
@@ -219,12 +231,14 @@ class Puller {
     bool first = true;
     const auto sink = [&](const HttpResponse& response, std::span<const char> piece) {
       if (response.status != 200 && response.status != 206) return true;  // an error's text
-      if (std::exchange(first, false) && response.status == 200 && position > 0) {  // the server ignores ranges
+      if (std::exchange(first, false) && response.status == 200 &&
+          position > 0) {  // the server ignores ranges
         if (::ftruncate(file.fd, 0) != 0 || ::lseek(file.fd, 0, SEEK_SET) != 0) fail_system(partial, "write");
         position = 0;
       }
       if (piece.size() > remote.bytes - position)
-        fail(ErrorKind::kBadInput, "[hub] {}: the server sends more than the {} bytes it announced", name, remote.bytes);
+        fail(ErrorKind::kBadInput, "[hub] {}: the server sends more than the {} bytes it announced", name,
+             remote.bytes);
       for (size_t done = 0; done < piece.size();) {
         const ssize_t n = ::write(file.fd, piece.data() + done, piece.size() - done);
         if (n < 0 && errno == EINTR) continue;
@@ -242,7 +256,8 @@ class Puller {
     }
     if (response.status != 200 && response.status != 206) refuse(response, name);
     if (position != remote.bytes)
-      throw TransferError(fmt::format("[hub] {}: got {} of {} bytes; run it again to go on from there", name, position, remote.bytes));
+      throw TransferError(fmt::format("[hub] {}: got {} of {} bytes; run it again to go on from there", name,
+                                      position, remote.bytes));
     return response;
   }
 
@@ -274,7 +289,8 @@ class Puller {
 
 PullResult pull(const HubConfig& config, const PullOptions& options, ProgressSink* progress) {
   if (config.offline)
-    fail(ErrorKind::kResource, "[hub] {}: HF_HUB_OFFLINE is set, so nothing is downloaded; unset it or pull the model before",
+    fail(ErrorKind::kResource,
+         "[hub] {}: HF_HUB_OFFLINE is set, so nothing is downloaded; unset it or pull the model before",
          options.repository);
   if (url_origin(config.endpoint).empty())
     fail(ErrorKind::kUsage, "[hub] HF_ENDPOINT '{}' is no http or https address", config.endpoint);

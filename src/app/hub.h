@@ -23,13 +23,14 @@ HubConfig hub_config_from_environment();
 
 struct PullOptions {
   std::string repository, revision = "main";
-  std::vector<std::string> include;  // shell patterns over whole paths; empty: what hone can read (see select_files)
+  std::vector<std::string>
+      include;  // shell patterns over whole paths; empty: what hone can read (see select_files)
 };
 
 struct PulledFile {
   std::string name;
   uint64_t bytes = 0;
-  bool downloaded = false;           // false: it was in the cache
+  bool downloaded = false;  // false: it was in the cache
 };
 
 struct PullResult {

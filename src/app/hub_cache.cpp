@@ -16,7 +16,8 @@ namespace {
 
 // One part of a repository's name, as the Hub allows them.
 bool is_repository_part(std::string_view part) {
-  if (part.empty() || part.size() > 96 || part.front() == '.' || part.front() == '-' || part.back() == '.') return false;
+  if (part.empty() || part.size() > 96 || part.front() == '.' || part.front() == '-' || part.back() == '.')
+    return false;
   if (part.find("..") != std::string_view::npos || part.find("--") != std::string_view::npos) return false;
   return std::all_of(part.begin(), part.end(), [](unsigned char c) {
     return c < 0x80 && (std::isalnum(c) || c == '.' || c == '_' || c == '-');
@@ -40,7 +41,8 @@ bool has_complete_safetensors(const fs::path& snapshot) {
   const Json* map = json_find(json, "weight_map");
   if (!map || !map->is_object()) return false;
   return std::all_of(map->begin(), map->end(), [&](const Json& file) {
-    return file.is_string() && is_safe_relative_path(file.get<std::string>()) && fs::exists(snapshot / file.get<std::string>());
+    return file.is_string() && is_safe_relative_path(file.get<std::string>()) &&
+           fs::exists(snapshot / file.get<std::string>());
   });
 }
 
@@ -53,7 +55,9 @@ std::optional<HubReference> parse_hub_reference(std::string_view text) {
   size_t end = text.find_first_of("/@", slash + 1);
   if (end == std::string_view::npos) end = text.size();
   reference.repository = text.substr(0, end);
-  if (!is_repository_part(text.substr(0, slash)) || !is_repository_part(text.substr(slash + 1, end - slash - 1))) return {};
+  if (!is_repository_part(text.substr(0, slash)) ||
+      !is_repository_part(text.substr(slash + 1, end - slash - 1)))
+    return {};
   std::string_view rest = text.substr(end);
   if (!rest.empty() && rest.front() == '/') {
     const size_t at = rest.find('@');
@@ -70,7 +74,9 @@ std::optional<HubReference> parse_hub_reference(std::string_view text) {
 
 bool is_safe_relative_path(std::string_view path) {
   if (path.empty() || path.size() > 1024 || path.front() == '/') return false;
-  if (std::any_of(path.begin(), path.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F || c == '\\'; })) return false;
+  if (std::any_of(path.begin(), path.end(),
+                  [](unsigned char c) { return c < 0x20 || c == 0x7F || c == '\\'; }))
+    return false;
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());
     const std::string_view part = path.substr(begin, end - begin);
@@ -95,7 +101,8 @@ fs::path HubCache::lock(const std::string& etag) const {
 }
 
 std::optional<std::string> HubCache::commit_of(const std::string& revision) const {
-  if (is_commit_hash(revision)) return fs::exists(snapshot(revision)) ? std::optional(revision) : std::nullopt;
+  if (is_commit_hash(revision))
+    return fs::exists(snapshot(revision)) ? std::optional(revision) : std::nullopt;
   const auto commit = read_small(directory_ / "refs" / revision);
   return commit && is_commit_hash(*commit) ? commit : std::nullopt;
 }
@@ -129,7 +136,8 @@ std::vector<std::vector<std::string>> group_gguf_files(const std::vector<std::st
   for (const std::string& name : names) {
     if (name.size() < 5 || name.substr(name.size() - 5) != ".gguf") continue;
     std::smatch parts;
-    groups[std::regex_match(name, parts, shard) ? parts[1].str() + "/" + parts[2].str() : name].push_back(name);
+    groups[std::regex_match(name, parts, shard) ? parts[1].str() + "/" + parts[2].str() : name].push_back(
+        name);
   }
   std::vector<std::vector<std::string>> list;
   for (auto& [key, files] : groups) {

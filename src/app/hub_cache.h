@@ -15,9 +15,9 @@ namespace hone::app {
 
 // "org/name", "org/name@revision", "org/name/path/in/repository.gguf".
 struct HubReference {
-  std::string repository;            // "org/name"
+  std::string repository;  // "org/name"
   std::string revision = "main";
-  std::string file;                  // empty: the repository's model
+  std::string file;  // empty: the repository's model
 };
 // Empty when the text cannot be such a reference.
 std::optional<HubReference> parse_hub_reference(std::string_view text);
@@ -33,7 +33,9 @@ class HubCache {
 
   std::filesystem::path directory() const { return directory_; }
   std::filesystem::path blob(const std::string& etag) const { return directory_ / "blobs" / etag; }
-  std::filesystem::path snapshot(const std::string& commit) const { return directory_ / "snapshots" / commit; }
+  std::filesystem::path snapshot(const std::string& commit) const {
+    return directory_ / "snapshots" / commit;
+  }
   std::filesystem::path lock(const std::string& etag) const;
 
   // The commit a revision (branch, tag or commit) names in this cache.
@@ -49,7 +51,8 @@ class HubCache {
 // What of a snapshot is a model: the directory itself (config.json and complete safetensors), or its only
 // .gguf (the first shard of a split one). Empty when there is none that is complete; several different GGUF
 // files: Error(kUsage) that lists them.
-std::optional<std::filesystem::path> model_in_snapshot(const std::filesystem::path& snapshot, const std::string& name);
+std::optional<std::filesystem::path> model_in_snapshot(const std::filesystem::path& snapshot,
+                                                       const std::string& name);
 // The files among `names` that make up one GGUF model each, shards together, in order.
 std::vector<std::vector<std::string>> group_gguf_files(const std::vector<std::string>& names);
 

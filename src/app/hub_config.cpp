@@ -32,7 +32,8 @@ HubConfig hub_config_from_environment() {
     config.endpoint = endpoint;
   }
   std::string offline = environment("HF_HUB_OFFLINE");
-  std::transform(offline.begin(), offline.end(), offline.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(offline.begin(), offline.end(), offline.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   config.offline = offline == "1" || offline == "ON" || offline == "YES" || offline == "TRUE";
   fs::path home = environment("HF_HOME");
   if (home.empty()) {
@@ -50,27 +51,33 @@ HubConfig hub_config_from_environment() {
     std::error_code none;
     if (fs::is_regular_file(file, none)) config.token = read_text_file(file, 4096);
   }
-  std::erase_if(config.token, [](unsigned char c) { return c <= 0x20 || c >= 0x7F; });  // it goes into a header line
+  std::erase_if(config.token,
+                [](unsigned char c) { return c <= 0x20 || c >= 0x7F; });  // it goes into a header line
   return config;
 }
 
 std::vector<std::string> select_files(const std::vector<std::string>& names, const PullOptions& options) {
   std::vector<std::string> chosen;
   if (!options.include.empty()) {
-    std::copy_if(names.begin(), names.end(), std::back_inserter(chosen), [&](const auto& n) { return matches_any(n, options.include); });
-    if (chosen.empty()) fail(ErrorKind::kBadInput, "[hub] {}: no file matches the --include patterns", options.repository);
+    std::copy_if(names.begin(), names.end(), std::back_inserter(chosen),
+                 [&](const auto& n) { return matches_any(n, options.include); });
+    if (chosen.empty())
+      fail(ErrorKind::kBadInput, "[hub] {}: no file matches the --include patterns", options.repository);
     return chosen;
   }
   const auto models = group_gguf_files(names);
-  const bool has_safetensors = std::any_of(names.begin(), names.end(), [](const auto& n) { return matches_any(n, {"*.safetensors"}); });
+  const bool has_safetensors = std::any_of(names.begin(), names.end(),
+                                           [](const auto& n) { return matches_any(n, {"*.safetensors"}); });
   if (models.size() > 1 && !has_safetensors) {
     std::string list;
     for (const auto& group : models) list += (list.empty() ? "" : ", ") + group.front();
-    fail(ErrorKind::kUsage, "[hub] {} holds several models: {}; pick with --include PATTERN or name one as {}/FILE", options.repository,
-         list, options.repository);
+    fail(ErrorKind::kUsage,
+         "[hub] {} holds several models: {}; pick with --include PATTERN or name one as {}/FILE",
+         options.repository, list, options.repository);
   }
-  static const std::vector<std::string> kOtherWeights = {"*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.ot", "*.tflite",
-                                                         "*.onnx", "*.onnx_data", "*.mlmodel", "*.mlpackage/*", "original/*"};
+  static const std::vector<std::string> kOtherWeights = {
+      "*.bin",    "*.pt",   "*.pth",       "*.ckpt",    "*.h5",          "*.msgpack", "*.ot",
+      "*.tflite", "*.onnx", "*.onnx_data", "*.mlmodel", "*.mlpackage/*", "original/*"};
   for (const auto& name : names)
     if (!((has_safetensors || !models.empty()) && matches_any(name, kOtherWeights))) chosen.push_back(name);
   if (chosen.empty()) fail(ErrorKind::kBadInput, "[hub] {}: the repository is empty", options.repository);

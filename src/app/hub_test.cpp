@@ -38,14 +38,17 @@ TEST(Reference, NamesRevisionsAndFiles) {
   ASSERT_TRUE(file);
   EXPECT_EQ(file->file, "sub/a.gguf");
   EXPECT_EQ(file->revision, "v1");
-  for (const char* text : {"", "name", "/name", "org/", "org//x", "../x", "org/..", "./x/y", "org/na me", "org/name@", "org/name@../up", "org/name/../x",
-                           "or--g/name", "-org/name", "org/name/"})
+  for (const char* text :
+       {"", "name", "/name", "org/", "org//x", "../x", "org/..", "./x/y", "org/na me", "org/name@",
+        "org/name@../up", "org/name/../x", "or--g/name", "-org/name", "org/name/"})
     EXPECT_FALSE(parse_hub_reference(text)) << text;
 }
 
 TEST(Paths, StayBelow) {
-  for (const char* path : {"a", "a/b.txt", ".gitattributes", "a..b/c", "a b"}) EXPECT_TRUE(is_safe_relative_path(path)) << path;
-  for (const char* path : {"", "/a", "a/", "../a", "a/../b", "a/./b", "a//b", "a\\b", "a\nb"}) EXPECT_FALSE(is_safe_relative_path(path)) << path;
+  for (const char* path : {"a", "a/b.txt", ".gitattributes", "a..b/c", "a b"})
+    EXPECT_TRUE(is_safe_relative_path(path)) << path;
+  for (const char* path : {"", "/a", "a/", "../a", "a/../b", "a/./b", "a//b", "a\\b", "a\nb"})
+    EXPECT_FALSE(is_safe_relative_path(path)) << path;
   EXPECT_TRUE(is_commit_hash(std::string(40, 'a')));
   EXPECT_FALSE(is_commit_hash(std::string(40, 'g')));
   EXPECT_FALSE(is_commit_hash("main"));
@@ -79,7 +82,8 @@ TEST(Cache, WhatOfASnapshotIsAModel) {
   EXPECT_FALSE(model_in_snapshot(s, "o/n"));
   write(s / "config.json");
   EXPECT_FALSE(model_in_snapshot(s, "o/n"));
-  write(s / "model.safetensors.index.json", R"({"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}})");
+  write(s / "model.safetensors.index.json",
+        R"({"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}})");
   write(s / "m-1.safetensors");
   EXPECT_FALSE(model_in_snapshot(s, "o/n"));  // a shard is missing
   write(s / "m-2.safetensors");
@@ -100,9 +104,19 @@ TEST(Cache, WhatOfASnapshotIsAModel) {
 TEST(Select, WhatHoneReads) {
   PullOptions options;
   options.repository = "o/n";
-  const std::vector<std::string> names = {"README.md", "config.json", "model.safetensors", "pytorch_model.bin", "onnx/model.onnx", "tokenizer.json", "a.gguf", "b.gguf"};
-  EXPECT_EQ(select_files(names, options), (std::vector<std::string>{"README.md", "config.json", "model.safetensors", "tokenizer.json", "a.gguf", "b.gguf"}));
-  EXPECT_EQ(select_files({"pytorch_model.bin"}, options), (std::vector<std::string>{"pytorch_model.bin"}));  // nothing better there
+  const std::vector<std::string> names = {"README.md",
+                                          "config.json",
+                                          "model.safetensors",
+                                          "pytorch_model.bin",
+                                          "onnx/model.onnx",
+                                          "tokenizer.json",
+                                          "a.gguf",
+                                          "b.gguf"};
+  EXPECT_EQ(select_files(names, options),
+            (std::vector<std::string>{"README.md", "config.json", "model.safetensors", "tokenizer.json",
+                                      "a.gguf", "b.gguf"}));
+  EXPECT_EQ(select_files({"pytorch_model.bin"}, options),
+            (std::vector<std::string>{"pytorch_model.bin"}));  // nothing better there
   EXPECT_THROW(select_files({"a.gguf", "b.gguf"}, options), Error);
   options.include = {"*.bin", "b.*"};
   EXPECT_EQ(select_files(names, options), (std::vector<std::string>{"pytorch_model.bin", "b.gguf"}));

@@ -20,7 +20,8 @@ ImportanceMatrix read_imatrix(const std::filesystem::path& path) {
   const tensor::Checkpoint file = formats::read_gguf(path);
   const std::string name = path.filename().string();
   if (file.metadata.get_string_or("general.type", "") != "imatrix")
-    fail(ErrorKind::kBadInput, "[imatrix] {}: general.type is not 'imatrix'; make one with llama-imatrix (GGUF output)", name);
+    fail(ErrorKind::kBadInput,
+         "[imatrix] {}: general.type is not 'imatrix'; make one with llama-imatrix (GGUF output)", name);
   ImportanceMatrix result;
   if (const auto* datasets = file.metadata.find_strings("imatrix.datasets")) result.datasets = *datasets;
   result.chunks = file.metadata.get_int_or("imatrix.chunk_count", 0);
@@ -33,7 +34,8 @@ ImportanceMatrix read_imatrix(const std::filesystem::path& path) {
     std::vector<float> values = tensor::decode(view);
     const std::vector<float> seen = tensor::decode(counts->view);
     if (seen.empty() || values.size() % seen.size() != 0)
-      fail(ErrorKind::kBadInput, "[imatrix] {}: '{}' has {} sums for {} counts", name, weight, values.size(), seen.size());
+      fail(ErrorKind::kBadInput, "[imatrix] {}: '{}' has {} sums for {} counts", name, weight, values.size(),
+           seen.size());
     const size_t columns = values.size() / seen.size();
     for (size_t i = 0; i < values.size(); ++i) {
       const float count = seen[i / columns];
@@ -43,7 +45,8 @@ ImportanceMatrix read_imatrix(const std::filesystem::path& path) {
     }
     result.weights[weight] = std::move(values);
   }
-  if (result.weights.empty()) fail(ErrorKind::kBadInput, "[imatrix] {}: no tensor named *.in_sum2; the file is empty", name);
+  if (result.weights.empty())
+    fail(ErrorKind::kBadInput, "[imatrix] {}: no tensor named *.in_sum2; the file is empty", name);
   return result;
 }
 

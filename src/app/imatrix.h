@@ -9,7 +9,8 @@
 namespace hone::app {
 
 struct ImportanceMatrix {
-  // Weight name -> mean square of each input feature, row length values; of stacked experts one after another.
+  // Weight name -> mean square of each input feature, row length values; of stacked experts one after
+  // another.
   std::map<std::string, std::vector<float>> weights;
   std::vector<std::string> datasets;
   int64_t chunks = 0;

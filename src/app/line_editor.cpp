@@ -25,7 +25,9 @@ enum class Byte { kOk, kEnd, kInterrupted };
 Byte read_byte(char& byte) {
   for (;;) {
     if (cancel_requested() || termination_requested()) return Byte::kInterrupted;
-    struct pollfd wait {STDIN_FILENO, POLLIN, 0};
+    struct pollfd wait {
+      STDIN_FILENO, POLLIN, 0
+    };
     // The signal may come between the check and the wait, so the wait is short.
     const int ready = ::poll(&wait, 1, 200);
     if (ready <= 0) continue;
@@ -61,14 +63,16 @@ int read_character(EditLine* edit, wchar_t* character) {
   for (;;) {
     char byte = 0;
     switch (read_byte(byte)) {
-      case Byte::kEnd: return 0;
+      case Byte::kEnd:
+        return 0;
       case Byte::kInterrupted: {
         const LineInfo* line = el_line(edit);
         shared->interrupted = true;
         shared->typed = line->lastchar != line->buffer;
         return -1;
       }
-      case Byte::kOk: break;
+      case Byte::kOk:
+        break;
     }
     const size_t used = std::mbrtowc(character, &byte, 1, &state);
     if (used == static_cast<size_t>(-2)) continue;  // more bytes of this character follow
@@ -90,7 +94,8 @@ struct LineEditor::Impl {
 
 LineEditor::LineEditor() : impl_(std::make_unique<Impl>()) {
   const char* locale = std::setlocale(LC_CTYPE, "");
-  if (!locale || std::strcmp(locale, "C") == 0 || std::strcmp(locale, "POSIX") == 0) std::setlocale(LC_CTYPE, "C.UTF-8");
+  if (!locale || std::strcmp(locale, "C") == 0 || std::strcmp(locale, "POSIX") == 0)
+    std::setlocale(LC_CTYPE, "C.UTF-8");
   impl_->edit = el_init("hone", stdin, stdout, stderr);
   impl_->history = history_init();
   if (!impl_->edit || !impl_->history) return;
@@ -104,8 +109,11 @@ LineEditor::LineEditor() : impl_(std::make_unique<Impl>()) {
   el_set(impl_->edit, EL_HIST, history, impl_->history);
   el_set(impl_->edit, EL_GETCFN, &read_character);
   // Keys that terminals send and the emacs map lacks: Home, End, Delete, Ctrl-arrows.
-  for (const auto& [key, command] : {std::pair<const char*, const char*>{"\033[H", "ed-move-to-beg"}, {"\033[F", "ed-move-to-end"},
-                                     {"\033[3~", "ed-delete-next-char"}, {"\033[1;5C", "em-next-word"}, {"\033[1;5D", "ed-prev-word"}})
+  for (const auto& [key, command] : {std::pair<const char*, const char*>{"\033[H", "ed-move-to-beg"},
+                                     {"\033[F", "ed-move-to-end"},
+                                     {"\033[3~", "ed-delete-next-char"},
+                                     {"\033[1;5C", "em-next-word"},
+                                     {"\033[1;5D", "ed-prev-word"}})
     el_set(impl_->edit, EL_BIND, key, command, nullptr);
 }
 
@@ -148,9 +156,13 @@ LineResult LineEditor::read(const std::string& prompt, std::string& line) {
   line.clear();
   for (char byte = 0;;) {
     switch (read_byte(byte)) {
-      case Byte::kEnd: return line.empty() ? LineResult::kEnd : LineResult::kLine;
-      case Byte::kInterrupted: clear_cancel(); return line.empty() ? LineResult::kInterruptedEmpty : LineResult::kInterrupted;
-      case Byte::kOk: break;
+      case Byte::kEnd:
+        return line.empty() ? LineResult::kEnd : LineResult::kLine;
+      case Byte::kInterrupted:
+        clear_cancel();
+        return line.empty() ? LineResult::kInterruptedEmpty : LineResult::kInterrupted;
+      case Byte::kOk:
+        break;
     }
     if (byte == '\n') return LineResult::kLine;
     line += byte;

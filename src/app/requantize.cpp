@@ -15,7 +15,8 @@ using tensor::FormatId;
 constexpr uint64_t kChunkElements = 4u << 20;  // 16 MB of F32 at a time
 
 // Decodes and encodes in chunks of rows. Stacked experts have their own importances, one set per matrix.
-void encode(const tensor::OutputTensor& source, FormatId to, const std::vector<float>& importance, ThreadPool& pool, std::span<std::byte> dst) {
+void encode(const tensor::OutputTensor& source, FormatId to, const std::vector<float>& importance,
+            ThreadPool& pool, std::span<std::byte> dst) {
   const uint64_t columns = static_cast<uint64_t>(source.shape.back());
   const uint64_t elements = tensor::element_count(source.shape);
   const uint64_t rows = columns ? elements / columns : 0;
@@ -27,7 +28,8 @@ void encode(const tensor::OutputTensor& source, FormatId to, const std::vector<f
   const uint64_t row_bytes = tensor::format_bytes(to, columns);
   std::vector<float> x;
   for (uint64_t set = 0; set < sets; ++set) {
-    const std::span<const float> weights = importance.empty() ? std::span<const float>() : std::span(importance).subspan(set * columns, columns);
+    const std::span<const float> weights =
+        importance.empty() ? std::span<const float>() : std::span(importance).subspan(set * columns, columns);
     for (uint64_t row = set * rows_per_set; row < (set + 1) * rows_per_set; row += step) {
       throw_if_cancelled();
       const uint64_t count = std::min(step, (set + 1) * rows_per_set - row);
@@ -50,16 +52,22 @@ RequantizeReport requantize(models::GgufExport& model, const std::vector<FormatI
     const FormatId to = formats[i];
     const uint64_t count = tensor::element_count(out.shape);
     if (to != out.format) {
-      if (!quant::can_encode(to)) fail(ErrorKind::kUnsupported, "[quantize] {}: this version cannot encode {}", out.name, tensor::format(to).name);
+      if (!quant::can_encode(to))
+        fail(ErrorKind::kUnsupported, "[quantize] {}: this version cannot encode {}", out.name,
+             tensor::format(to).name);
       if (!tensor::divides(to, static_cast<uint64_t>(out.shape.back())))
-        fail(ErrorKind::kUsage, "[quantize] {}: rows of {} do not divide into blocks of {}", out.name, out.shape.back(), tensor::format(to).name);
+        fail(ErrorKind::kUsage, "[quantize] {}: rows of {} do not divide into blocks of {}", out.name,
+             out.shape.back(), tensor::format(to).name);
       std::vector<float> importance;
       if (const auto found = importances.find(out.name); found != importances.end()) {
         importance = found->second;
-        const uint64_t columns = static_cast<uint64_t>(out.shape.back()), rows = columns ? count / columns : 0;
+        const uint64_t columns = static_cast<uint64_t>(out.shape.back()),
+                       rows = columns ? count / columns : 0;
         const uint64_t sets = columns ? importance.size() / columns : 0;
-        if (sets == 0 || importance.size() % columns != 0 || (sets > 1 && (out.shape.size() < 3 || rows % sets != 0)))
-          fail(ErrorKind::kBadInput, "[quantize] {}: {} importances for rows of {}; the matrix is of another model", out.name,
+        if (sets == 0 || importance.size() % columns != 0 ||
+            (sets > 1 && (out.shape.size() < 3 || rows % sets != 0)))
+          fail(ErrorKind::kBadInput,
+               "[quantize] {}: {} importances for rows of {}; the matrix is of another model", out.name,
                importance.size(), columns);
       }
       ++report.changed;

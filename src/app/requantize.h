@@ -12,13 +12,13 @@
 namespace hone::app {
 
 struct RequantizeReport {
-  int changed = 0;        // tensors in another format than before
-  int from_quantized = 0; // of these, those that were already quantized: their error adds up
+  int changed = 0;         // tensors in another format than before
+  int from_quantized = 0;  // of these, those that were already quantized: their error adds up
   double bits_per_weight = 0;
 };
 
-// Gives tensor i the format formats[i]. importances: by GGUF name; a missing name means plain encoding, a wrong
-// length is Error(kBadInput). pool must outlive the writing.
+// Gives tensor i the format formats[i]. importances: by GGUF name; a missing name means plain encoding, a
+// wrong length is Error(kBadInput). pool must outlive the writing.
 RequantizeReport requantize(models::GgufExport& model, const std::vector<tensor::FormatId>& formats,
                             const std::map<std::string, std::vector<float>>& importances, ThreadPool& pool);
 

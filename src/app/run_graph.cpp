@@ -30,14 +30,32 @@ std::vector<int64_t> integers(const Tensor& array, const std::string& what) {
   std::vector<int64_t> out;
   const tensor::TensorView view = array.view();
   switch (tensor::format(view.format).dtype) {
-    case DType::kI8: widen<int8_t>(view, out); break;
-    case DType::kU8: case DType::kBool: widen<uint8_t>(view, out); break;
-    case DType::kI16: widen<int16_t>(view, out); break;
-    case DType::kU16: widen<uint16_t>(view, out); break;
-    case DType::kI32: widen<int32_t>(view, out); break;
-    case DType::kU32: widen<uint32_t>(view, out); break;
-    case DType::kI64: case DType::kU64: widen<int64_t>(view, out); break;
-    default: fail(ErrorKind::kBadInput, "[run] input '{}' holds {}, the graph wants integers", what, tensor::dtype_name(tensor::format(view.format).dtype));
+    case DType::kI8:
+      widen<int8_t>(view, out);
+      break;
+    case DType::kU8:
+    case DType::kBool:
+      widen<uint8_t>(view, out);
+      break;
+    case DType::kI16:
+      widen<int16_t>(view, out);
+      break;
+    case DType::kU16:
+      widen<uint16_t>(view, out);
+      break;
+    case DType::kI32:
+      widen<int32_t>(view, out);
+      break;
+    case DType::kU32:
+      widen<uint32_t>(view, out);
+      break;
+    case DType::kI64:
+    case DType::kU64:
+      widen<int64_t>(view, out);
+      break;
+    default:
+      fail(ErrorKind::kBadInput, "[run] input '{}' holds {}, the graph wants integers", what,
+           tensor::dtype_name(tensor::format(view.format).dtype));
   }
   return out;
 }
@@ -50,7 +68,8 @@ Tensor as_type(const Tensor& array, DType wanted, const std::string& what) {
     return out;
   }
   if (wanted == DType::kF32) {
-    if (!tensor::format(array.format()).decode) fail(ErrorKind::kBadInput, "[run] input '{}' must hold floating-point numbers", what);
+    if (!tensor::format(array.format()).decode)
+      fail(ErrorKind::kBadInput, "[run] input '{}' must hold floating-point numbers", what);
     Tensor out(FormatId::kF32, array.shape());
     tensor::decode_rows(array.view(), 0, array.view().rows(), out.f32());
     return out;
@@ -69,13 +88,15 @@ class Symbols {
 
   void bind(const ir::Value& input, const tensor::Shape& shape) {
     if (shape.size() != input.shape.size())
-      fail(ErrorKind::kBadInput, "[run] input '{}' has shape {}, the graph wants {} dimensions", input.name, tensor::shape_text(shape), input.shape.size());
+      fail(ErrorKind::kBadInput, "[run] input '{}' has shape {}, the graph wants {} dimensions", input.name,
+           tensor::shape_text(shape), input.shape.size());
     for (size_t i = 0; i < shape.size(); ++i) {
       const ir::Dim& dim = input.shape[i];
       int64_t wanted = dim.size;
       if (!dim.known()) wanted = sizes_.emplace(dim.symbol, shape[i]).first->second;
       if (wanted != shape[i])
-        fail(ErrorKind::kBadInput, "[run] input '{}' has shape {}; dimension {} must be {}", input.name, tensor::shape_text(shape), i, wanted);
+        fail(ErrorKind::kBadInput, "[run] input '{}' has shape {}; dimension {} must be {}", input.name,
+             tensor::shape_text(shape), i, wanted);
       if (shape[i] < 1) fail(ErrorKind::kBadInput, "[run] input '{}' is empty", input.name);
     }
   }
@@ -84,10 +105,14 @@ class Symbols {
     exec::PlanLimits limits;
     for (const auto& [symbol, size] : sizes_) {
       const std::string& name = graph_.symbols()[static_cast<size_t>(symbol)];
-      if (name == "batch") limits.batch = size;
-      else if (name == "sequence") limits.sequence = limits.context = size;
-      else if (name == "rows") limits.rows = size;
-      else limits.others.emplace_back(name, size);
+      if (name == "batch")
+        limits.batch = size;
+      else if (name == "sequence")
+        limits.sequence = limits.context = size;
+      else if (name == "rows")
+        limits.rows = size;
+      else
+        limits.others.emplace_back(name, size);
     }
     return limits;
   }
@@ -113,7 +138,8 @@ std::string input_names(const ir::Graph& graph) {
 void check_ids(const Tensor& ids, int64_t vocab) {
   const auto* p = reinterpret_cast<const int64_t*>(ids.view().bytes.data());
   for (size_t i = 0; i < ids.view().bytes.size() / sizeof(int64_t); ++i)
-    if (p[i] < 0 || p[i] >= vocab) fail(ErrorKind::kBadInput, "[run] input_ids: {} is no token; the vocabulary has {}", p[i], vocab);
+    if (p[i] < 0 || p[i] >= vocab)
+      fail(ErrorKind::kBadInput, "[run] input_ids: {} is no token; the vocabulary has {}", p[i], vocab);
 }
 
 }  // namespace
@@ -123,11 +149,13 @@ std::vector<GraphOutput> run_graph(const models::Model& model, exec::Device& dev
                                    const std::filesystem::path& output) {
   std::map<std::string, Tensor> arrays;
   for (const auto& [name, path] : inputs)
-    if (!arrays.emplace(name, formats::read_npy(path)).second) fail(ErrorKind::kUsage, "[run] input '{}' is given twice", name);
+    if (!arrays.emplace(name, formats::read_npy(path)).second)
+      fail(ErrorKind::kUsage, "[run] input '{}' is given twice", name);
 
   models::Family::GraphOptions options;
   options.with_cache = false;
-  if (const auto ids = arrays.find("input_ids"); ids != arrays.end() && !ids->second.shape().empty()) options.max_context = ids->second.shape().back();
+  if (const auto ids = arrays.find("input_ids"); ids != arrays.end() && !ids->second.shape().empty())
+    options.max_context = ids->second.shape().back();
   ir::Graph graph = model.graph(options);
   std::map<std::string, Tensor> fed;
   Symbols symbols(graph);
@@ -140,14 +168,17 @@ std::vector<GraphOutput> run_graph(const models::Model& model, exec::Device& dev
     fed.emplace(input.name, std::move(value));
     arrays.erase(given);
   }
-  if (!arrays.empty()) fail(ErrorKind::kUsage, "[run] the graph has no input '{}'; it has {}", arrays.begin()->first, input_names(graph));
+  if (!arrays.empty())
+    fail(ErrorKind::kUsage, "[run] the graph has no input '{}'; it has {}", arrays.begin()->first,
+         input_names(graph));
   if (const auto ids = fed.find("input_ids"); ids != fed.end()) {
     check_ids(ids->second, model.config.vocab_size);
     if (!fed.count("position_ids")) fed.emplace("position_ids", positions(ids->second.shape()));
   }
   for (const ir::ValueId id : graph.inputs())
     if (!fed.count(graph.value(id).name))
-      fail(ErrorKind::kUsage, "[run] input '{}' is missing; give --input {}=FILE.npy", graph.value(id).name, graph.value(id).name);
+      fail(ErrorKind::kUsage, "[run] input '{}' is missing; give --input {}=FILE.npy", graph.value(id).name,
+           graph.value(id).name);
 
   const auto plan = exec::Plan::compile(std::move(graph), device, symbols.limits());
   std::vector<exec::Input> list;
@@ -158,7 +189,8 @@ std::vector<GraphOutput> run_graph(const models::Model& model, exec::Device& dev
   std::vector<std::pair<std::string, tensor::TensorView>> views;
   for (size_t i = 0; i < plan->graph().outputs().size(); ++i) {
     const exec::Buffer buffer = plan->output(i);
-    GraphOutput out{plan->graph().value(plan->graph().outputs()[i]).name, tensor::Shape(buffer.dims, buffer.dims + buffer.rank)};
+    GraphOutput out{plan->graph().value(plan->graph().outputs()[i]).name,
+                    tensor::Shape(buffer.dims, buffer.dims + buffer.rank)};
     const size_t bytes = tensor::format_bytes(buffer.format, tensor::element_count(out.shape));
     views.emplace_back(out.name, tensor::TensorView{buffer.format, out.shape, {buffer.data, bytes}});
     outputs.push_back(std::move(out));

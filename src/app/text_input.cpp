@@ -25,7 +25,8 @@ std::string read_stdin(size_t max_bytes) {
     if (got < 0) fail(ErrorKind::kResource, "cannot read standard input: {}", std::strerror(errno));
     if (got == 0) return text;
     text.append(buffer, static_cast<size_t>(got));
-    if (text.size() > max_bytes) fail(ErrorKind::kBadInput, "standard input is larger than the {} bytes allowed here", max_bytes);
+    if (text.size() > max_bytes)
+      fail(ErrorKind::kBadInput, "standard input is larger than the {} bytes allowed here", max_bytes);
   }
 }
 
@@ -34,7 +35,8 @@ std::unique_ptr<text::Tokenizer> open_tokenizer(const std::string& model, Progre
   const fs::path path = model;
   if (path.extension() == ".json" && fs::is_regular_file(path, none)) {
     const fs::path config = path.parent_path() / "tokenizer_config.json";
-    return text::tokenizer_from_json(read_text_file(path), fs::is_regular_file(config, none) ? read_text_file(config) : "");
+    return text::tokenizer_from_json(read_text_file(path),
+                                     fs::is_regular_file(config, none) ? read_text_file(config) : "");
   }
   return models::load_tokenizer(models::open_checkpoint(resolve_model(model, progress)));
 }

@@ -13,15 +13,17 @@ struct Unit {
   const char* name;  // lower case
   double bytes;
 };
-constexpr Unit kUnits[] = {{"", 1},      {"b", 1},      {"k", 1e3},    {"kb", 1e3},     {"m", 1e6},     {"mb", 1e6},
-                           {"g", 1e9},   {"gb", 1e9},   {"t", 1e12},   {"tb", 1e12},    {"ki", 0x1p10}, {"kib", 0x1p10},
-                           {"mi", 0x1p20}, {"mib", 0x1p20}, {"gi", 0x1p30}, {"gib", 0x1p30}, {"ti", 0x1p40}, {"tib", 0x1p40}};
+constexpr Unit kUnits[] = {{"", 1},         {"b", 1},        {"k", 1e3},     {"kb", 1e3},     {"m", 1e6},
+                           {"mb", 1e6},     {"g", 1e9},      {"gb", 1e9},    {"t", 1e12},     {"tb", 1e12},
+                           {"ki", 0x1p10},  {"kib", 0x1p10}, {"mi", 0x1p20}, {"mib", 0x1p20}, {"gi", 0x1p30},
+                           {"gib", 0x1p30}, {"ti", 0x1p40},  {"tib", 0x1p40}};
 
 }  // namespace
 
 uint64_t parse_size(std::string_view text) {
   double number = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  const auto [rest, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
   std::string unit;
   if (error == std::errc()) {
     for (const char* p = rest; p != text.data() + text.size(); ++p) {

@@ -20,7 +20,8 @@ TEST(Units, SizesAsPeopleWriteThem) {
 }
 
 TEST(Units, WhatIsNoSize) {
-  for (const char* text : {"", "MB", "-3MB", "80XB", "80MBs", "8 0MB", "1e9", "nan", "inf", "0", "0.1", "99999999999TB", "80MB 3"}) {
+  for (const char* text : {"", "MB", "-3MB", "80XB", "80MBs", "8 0MB", "1e9", "nan", "inf", "0", "0.1",
+                           "99999999999TB", "80MB 3"}) {
     try {
       const uint64_t bytes = parse_size(text);
       ADD_FAILURE() << "'" << text << "' was read as " << bytes;

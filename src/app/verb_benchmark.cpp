@@ -1,5 +1,5 @@
-// hone bench: speed, memory and the share of the machine's read bandwidth that decode reaches. (Not verb_bench.cpp: the
-// build takes *_bench.cpp for benchmark programs.)
+// hone bench: speed, memory and the share of the machine's read bandwidth that decode reaches. (Not
+// verb_bench.cpp: the build takes *_bench.cpp for benchmark programs.)
 #include <CLI/CLI.hpp>
 
 #include "app/console.h"
@@ -20,12 +20,18 @@ class BenchVerb : public Verb {
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to run")->required()->type_name("MODEL");
     const auto tokens = [&](const char* name, int64_t& value, const char* help, int64_t least) {
-      command.add_option(name, value, help)->capture_default_str()->check(between(least, int64_t{1} << 24))->type_name("N");
+      command.add_option(name, value, help)
+          ->capture_default_str()
+          ->check(between(least, int64_t{1} << 24))
+          ->type_name("N");
     };
     tokens("-p,--prefill", options_.prefill_tokens, "Tokens of the prompt", 1);
     tokens("-n,--decode", options_.decode_tokens, "Tokens to generate one by one", 1);
     tokens("--depth", options_.depth, "Tokens already in the cache", 0);
-    command.add_option("-r,--repetitions", options_.repetitions, "How often; the median counts")->capture_default_str()->check(between(1, 1000))->type_name("N");
+    command.add_option("-r,--repetitions", options_.repetitions, "How often; the median counts")
+        ->capture_default_str()
+        ->check(between(1, 1000))
+        ->type_name("N");
     cache_.add(command);
     device_.add(command);
   }
@@ -59,8 +65,10 @@ class BenchVerb : public Verb {
         {"load", fmt::format("{:.3f} s", r.load_seconds), ""},
         {"peak memory", human_bytes(r.peak_memory_bytes), ""},
         {"weights, KV cache", human_bytes(r.weight_bytes), human_bytes(r.cache_bytes)},
-        {"read bandwidth", fmt::format("{:.1f} GB/s", r.read_bandwidth / 1e9), fmt::format("{:.0f} % reached in decode", 100 * r.decode_bandwidth_share)}};
-    return table(rows) + fmt::format("{}, {} threads, {}; median of {}\n", cpu_model_name(), r.threads, r.isa, options_.repetitions);
+        {"read bandwidth", fmt::format("{:.1f} GB/s", r.read_bandwidth / 1e9),
+         fmt::format("{:.0f} % reached in decode", 100 * r.decode_bandwidth_share)}};
+    return table(rows) + fmt::format("{}, {} threads, {}; median of {}\n", cpu_model_name(), r.threads, r.isa,
+                                     options_.repetitions);
   }
 
   std::string model_;
@@ -71,6 +79,8 @@ class BenchVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_bench() { return std::make_unique<BenchVerb>(); }
+std::unique_ptr<Verb> make_bench() {
+  return std::make_unique<BenchVerb>();
+}
 
 }  // namespace hone::app

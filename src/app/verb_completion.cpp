@@ -13,12 +13,16 @@ struct Writer {
   const char* name;
   std::string (*write)(const std::vector<VerbSummary>&);
 };
-constexpr Writer kWriters[] = {{"bash", bash_completion}, {"zsh", zsh_completion}, {"fish", fish_completion}, {"man", manual_page}};
+constexpr Writer kWriters[] = {
+    {"bash", bash_completion}, {"zsh", zsh_completion}, {"fish", fish_completion}, {"man", manual_page}};
 
 class CompletionVerb : public Verb {
  public:
   void define(CLI::App& command) override {
-    command.add_option("shell", shell_, "bash, zsh, fish, or man for the manual page")->required()->check(CLI::IsMember({"bash", "zsh", "fish", "man"}))->type_name("SHELL");
+    command.add_option("shell", shell_, "bash, zsh, fish, or man for the manual page")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh", "fish", "man"}))
+        ->type_name("SHELL");
   }
 
   int run(Console& console) override {
@@ -26,8 +30,10 @@ class CompletionVerb : public Verb {
     for (const Writer& writer : kWriters) {
       if (shell_ != writer.name) continue;
       const std::string script = writer.write(summarize(*tree));
-      if (console.json()) console.print_json({{"shell", shell_}, {"script", script}});
-      else console.print(script);
+      if (console.json())
+        console.print_json({{"shell", shell_}, {"script", script}});
+      else
+        console.print(script);
     }
     return 0;
   }
@@ -38,6 +44,8 @@ class CompletionVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_completion() { return std::make_unique<CompletionVerb>(); }
+std::unique_ptr<Verb> make_completion() {
+  return std::make_unique<CompletionVerb>();
+}
 
 }  // namespace hone::app

@@ -18,24 +18,42 @@ class EvaluateVerb : public Verb {
  public:
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to measure")->required()->type_name("MODEL");
-    command.add_option("--reference", reference_, "What it is compared with, usually the model it was made from")->type_name("MODEL");
+    command
+        .add_option("--reference", reference_, "What it is compared with, usually the model it was made from")
+        ->type_name("MODEL");
     command.add_option("--text", text_, "The text to measure on")->required()->type_name("FILE");
-    command.add_option("--windows", options_.max_windows, "Windows to use; all unless given")->check(between(int64_t{1}, int64_t{1} << 40))->type_name("N");
+    command.add_option("--windows", options_.max_windows, "Windows to use; all unless given")
+        ->check(between(int64_t{1}, int64_t{1} << 40))
+        ->type_name("N");
     command.add_option("--window", options_.window, "Tokens per window; the second half of each is scored")
-        ->capture_default_str()->check(between(4, 1 << 20))->type_name("N");
-    command.add_option("--max-kld", max_kld_, "Goal: mean KL divergence at most this")->check(not_negative())->type_name("NATS")->group("Goals");
-    command.add_option("--min-top1", min_top1_, "Goal: share of equal most likely tokens at least this (0 to 1)")->check(between(0.0, 1.0))->type_name("SHARE")->group("Goals");
-    command.add_option("--max-perplexity", max_perplexity_, "Goal: perplexity at most this")->check(positive())->type_name("X")->group("Goals");
+        ->capture_default_str()
+        ->check(between(4, 1 << 20))
+        ->type_name("N");
+    command.add_option("--max-kld", max_kld_, "Goal: mean KL divergence at most this")
+        ->check(not_negative())
+        ->type_name("NATS")
+        ->group("Goals");
+    command
+        .add_option("--min-top1", min_top1_, "Goal: share of equal most likely tokens at least this (0 to 1)")
+        ->check(between(0.0, 1.0))
+        ->type_name("SHARE")
+        ->group("Goals");
+    command.add_option("--max-perplexity", max_perplexity_, "Goal: perplexity at most this")
+        ->check(positive())
+        ->type_name("X")
+        ->group("Goals");
     device_.add(command);
   }
 
   int run(Console& console) override {
-    if (reference_.empty() && (max_kld_ >= 0 || min_top1_ >= 0)) fail(ErrorKind::kUsage, "--max-kld and --min-top1 need a --reference");
+    if (reference_.empty() && (max_kld_ >= 0 || min_top1_ >= 0))
+      fail(ErrorKind::kUsage, "--max-kld and --min-top1 need a --reference");
     const models::Model model = models::open_model(resolve_model(model_, console.progress()));
     std::optional<models::Model> reference;
     if (!reference_.empty()) reference = models::open_model(resolve_model(reference_, console.progress()));
     if (reference && reference->config.vocab_size != model.config.vocab_size)
-      fail(ErrorKind::kBadInput, "{} has {} tokens and {} has {}: models of different vocabularies cannot be compared", model_,
+      fail(ErrorKind::kBadInput,
+           "{} has {} tokens and {} has {}: models of different vocabularies cannot be compared", model_,
            model.config.vocab_size, reference_, reference->config.vocab_size);
     const auto tokenizer = models::load_tokenizer(*(reference ? reference->checkpoint : model.checkpoint));
     const auto windows = evaluate::make_windows(*tokenizer, read_text_file(text_), options_);
@@ -43,8 +61,8 @@ class EvaluateVerb : public Verb {
     evaluate::Scorer scorer(model, *device, options_.window);
     std::optional<evaluate::Scorer> reference_scorer;
     if (reference) reference_scorer.emplace(*reference, *device, options_.window);
-    const auto result = evaluate::evaluate(scorer, reference_scorer ? &*reference_scorer : nullptr, windows, model.config.vocab_size,
-                                           device->pool(), console.progress());
+    const auto result = evaluate::evaluate(scorer, reference_scorer ? &*reference_scorer : nullptr, windows,
+                                           model.config.vocab_size, device->pool(), console.progress());
     const std::string missed = missed_goals(result);
     if (console.json()) {
       Json json = evaluate::to_json(result);
@@ -66,15 +84,19 @@ class EvaluateVerb : public Verb {
     const auto miss = [&](bool is, const std::string& what) {
       if (is) missed += (missed.empty() ? "" : "; ") + what;
     };
-    miss(max_kld_ >= 0 && !(r.kl_mean.value <= max_kld_), fmt::format("KL divergence {:.5f} is above {}", r.kl_mean.value, max_kld_));
-    miss(min_top1_ >= 0 && !(r.same_top1.value >= min_top1_), fmt::format("same top-1 {:.4f} is below {}", r.same_top1.value, min_top1_));
-    miss(max_perplexity_ > 0 && !(r.perplexity.value <= max_perplexity_), fmt::format("perplexity {:.3f} is above {}", r.perplexity.value, max_perplexity_));
+    miss(max_kld_ >= 0 && !(r.kl_mean.value <= max_kld_),
+         fmt::format("KL divergence {:.5f} is above {}", r.kl_mean.value, max_kld_));
+    miss(min_top1_ >= 0 && !(r.same_top1.value >= min_top1_),
+         fmt::format("same top-1 {:.4f} is below {}", r.same_top1.value, min_top1_));
+    miss(max_perplexity_ > 0 && !(r.perplexity.value <= max_perplexity_),
+         fmt::format("perplexity {:.3f} is above {}", r.perplexity.value, max_perplexity_));
     return missed;
   }
 
   std::string to_text(const evaluate::DivergenceResult& r, size_t windows) const {
     const auto row = [](const char* name, const evaluate::Statistic& s, int digits) {
-      return std::vector<std::string>{name, fmt::format("{:.{}f}", s.value, digits), fmt::format("± {:.{}f}", s.error, digits)};
+      return std::vector<std::string>{name, fmt::format("{:.{}f}", s.value, digits),
+                                      fmt::format("± {:.{}f}", s.error, digits)};
     };
     std::vector<std::vector<std::string>> rows = {row("perplexity", r.perplexity, 4)};
     if (!reference_.empty()) {
@@ -86,8 +108,9 @@ class EvaluateVerb : public Verb {
       rows.push_back({"KL divergence, largest", fmt::format("{:.5f}", r.kl_max.value), ""});
       rows.push_back(row("same top-1, %", {100 * r.same_top1.value, 100 * r.same_top1.error}, 3));
     }
-    return table(rows, {false, true, false}) +
-           fmt::format("{} tokens scored in {} windows of {}, {}\n", r.tokens, windows, options_.window, human_duration(r.seconds));
+    return table(rows, {false, true, false}) + fmt::format("{} tokens scored in {} windows of {}, {}\n",
+                                                           r.tokens, windows, options_.window,
+                                                           human_duration(r.seconds));
   }
 
   std::string model_, reference_, text_;
@@ -98,6 +121,8 @@ class EvaluateVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_evaluate() { return std::make_unique<EvaluateVerb>(); }
+std::unique_ptr<Verb> make_evaluate() {
+  return std::make_unique<EvaluateVerb>();
+}
 
 }  // namespace hone::app

@@ -20,14 +20,17 @@ namespace {
 
 using tensor::FormatId;
 
-// Precision tiers by whole bits of the stored numbers, scales not counted: Q4_K is a 4-bit format of 4.5 bits a weight.
+// Precision tiers by whole bits of the stored numbers, scales not counted: Q4_K is a 4-bit format of 4.5 bits
+// a weight.
 const char* tier_of(const tensor::QuantFormat& format) {
   if (!format.quantized()) return format.bits_per_weight() <= 8 ? "medium" : "full";
   const double bits = format.bits_per_weight();
   return bits < 3 ? "ultra-low" : bits < 5.2 ? "low" : "medium";
 }
-constexpr std::pair<const char*, const char*> kTiers[] = {
-    {"full", "16 bit and more"}, {"medium", "5 to 8 bit"}, {"low", "3 to 4 bit"}, {"ultra-low", "1 to 2 bit"}};
+constexpr std::pair<const char*, const char*> kTiers[] = {{"full", "16 bit and more"},
+                                                          {"medium", "5 to 8 bit"},
+                                                          {"low", "3 to 4 bit"},
+                                                          {"ultra-low", "1 to 2 bit"}};
 
 struct Use {
   int tensors = 0;
@@ -44,9 +47,12 @@ std::string value_text(const tensor::MetaValue& value) {
   return std::visit(
       [](const auto& v) -> std::string {
         using T = std::decay_t<decltype(v)>;
-        if constexpr (std::is_same_v<T, std::string>) return v;
-        else if constexpr (std::is_same_v<T, std::shared_ptr<const tensor::MetaArray>>) return fmt::format("[{} values]", v->size());
-        else return fmt::format("{}", v);
+        if constexpr (std::is_same_v<T, std::string>)
+          return v;
+        else if constexpr (std::is_same_v<T, std::shared_ptr<const tensor::MetaArray>>)
+          return fmt::format("[{} values]", v->size());
+        else
+          return fmt::format("{}", v);
       },
       value);
 }
@@ -57,7 +63,8 @@ Json value_json(const tensor::MetaValue& value) {
         using T = std::decay_t<decltype(v)>;
         if constexpr (std::is_same_v<T, std::shared_ptr<const tensor::MetaArray>>)
           return std::visit([](const auto& values) { return Json(values); }, v->values);
-        else return v;
+        else
+          return v;
       },
       value);
 }
@@ -66,7 +73,9 @@ class InspectVerb : public Verb {
  public:
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to look at")->required()->type_name("MODEL");
-    command.add_option("--context", context_, "Tokens to compute memory for; else the model's own context")->check(positive())->type_name("N");
+    command.add_option("--context", context_, "Tokens to compute memory for; else the model's own context")
+        ->check(positive())
+        ->type_name("N");
     command.add_flag("--tensors", list_tensors_, "List every tensor");
     command.add_flag("--metadata", list_metadata_, "List every metadata key (GGUF) or the configuration");
   }
@@ -81,8 +90,10 @@ class InspectVerb : public Verb {
     }
     count();
     if (opened_) find_levels();
-    if (console.json()) console.print_json(to_json());
-    else console.print(to_text());
+    if (console.json())
+      console.print_json(to_json());
+    else
+      console.print(to_text());
     return 0;
   }
 
@@ -90,7 +101,8 @@ class InspectVerb : public Verb {
   void count() {
     for (const auto& t : checkpoint_.tensors()) {
       const Use add{1, tensor::element_count(t.view.shape), t.view.bytes.size()};
-      for (Use* use : {&total_, &by_format_[t.view.format], &by_tier_[tier_of(tensor::format(t.view.format))]})
+      for (Use* use :
+           {&total_, &by_format_[t.view.format], &by_tier_[tier_of(tensor::format(t.view.format))]})
         use->tensors += add.tensors, use->elements += add.elements, use->bytes += add.bytes;
     }
   }
@@ -101,18 +113,24 @@ class InspectVerb : public Verb {
     std::vector<optimize::MixTensor> tensors;
     for (const auto& t : out.tensors) tensors.push_back({t.name, t.shape, tensor::format(t.format).name});
     const auto& c = opened_->config;
-    const optimize::MixModel shape{c.architecture, c.layers, c.heads, c.kv_heads, out.metadata.get_int_or(c.architecture + ".expert_count", 0)};
-    for (const auto& [tier, mix] : {std::pair<const char*, const char*>{"full", "F16"}, {"medium", "Q8_0"}, {"low", "Q4_K_M"}, {"ultra-low", "Q2_K"}}) {
+    const optimize::MixModel shape{c.architecture, c.layers, c.heads, c.kv_heads,
+                                   out.metadata.get_int_or(c.architecture + ".expert_count", 0)};
+    for (const auto& [tier, mix] : {std::pair<const char*, const char*>{"full", "F16"},
+                                    {"medium", "Q8_0"},
+                                    {"low", "Q4_K_M"},
+                                    {"ultra-low", "Q2_K"}}) {
       const auto formats = optimize::mix_formats(*optimize::find_mix(mix), shape, tensors);
       Level level{fmt::format("{} ({})", tier, mix), 0};
-      for (size_t i = 0; i < formats.size(); ++i) level.weight_bytes += tensor::format_bytes(formats[i], tensor::element_count(out.tensors[i].shape));
+      for (size_t i = 0; i < formats.size(); ++i)
+        level.weight_bytes += tensor::format_bytes(formats[i], tensor::element_count(out.tensors[i].shape));
       levels_.push_back(level);
     }
   }
 
   int64_t context() const { return context_ > 0 ? context_ : opened_->config.context_length; }
 
-  // Keys and values of every layer for the whole context. Sliding windows bound what is read, not what is kept.
+  // Keys and values of every layer for the whole context. Sliding windows bound what is read, not what is
+  // kept.
   uint64_t cache_bytes(FormatId format) const {
     const auto& c = opened_->config;
     const auto rows = static_cast<uint64_t>(2 * c.layers * c.kv_heads) * static_cast<uint64_t>(context());
@@ -126,14 +144,19 @@ class InspectVerb : public Verb {
 
   std::string architecture() const {
     if (opened_) return opened_->config.architecture;
-    if (checkpoint_.kind == tensor::CheckpointKind::kGguf) return checkpoint_.metadata.get_string_or("general.architecture", "unknown");
+    if (checkpoint_.kind == tensor::CheckpointKind::kGguf)
+      return checkpoint_.metadata.get_string_or("general.architecture", "unknown");
     const auto config = checkpoint_.texts.find("config.json");
-    return config == checkpoint_.texts.end() ? "unknown" : json_string_or(parse_json(config->second, "config.json"), "model_type", "unknown", "config.json");
+    return config == checkpoint_.texts.end() ? "unknown"
+                                             : json_string_or(parse_json(config->second, "config.json"),
+                                                              "model_type", "unknown", "config.json");
   }
 
   std::string to_text() const {
-    const double bpw = total_.elements ? 8.0 * static_cast<double>(total_.bytes) / static_cast<double>(total_.elements) : 0;
-    std::vector<std::vector<std::string>> rows = {{"model", printable(checkpoint_.source_name())},
+    const double bpw =
+        total_.elements ? 8.0 * static_cast<double>(total_.bytes) / static_cast<double>(total_.elements) : 0;
+    std::vector<std::vector<std::string>> rows = {
+        {"model", printable(checkpoint_.source_name())},
         {"container", checkpoint_.kind == tensor::CheckpointKind::kGguf ? "GGUF" : "Hugging Face directory"},
         {"files", fmt::format("{}, tensors {}", checkpoint_.files.size(), human_bytes(total_.bytes))},
         {"architecture", printable(architecture())},
@@ -142,10 +165,14 @@ class InspectVerb : public Verb {
     if (opened_) {
       const auto& c = opened_->config;
       rows.push_back({"context", fmt::format("{} tokens", c.context_length)});
-      rows.push_back({"layers", fmt::format("{} of {} wide, feed-forward {}", c.layers, c.hidden_size, c.ffn_size)});
-      rows.push_back({"heads", fmt::format("{} of {}, {} for keys and values", c.heads, c.head_dim, c.kv_heads)});
-      rows.push_back({"vocabulary", fmt::format("{}{}", c.vocab_size, c.tied_head ? ", head tied to the embedding" : "")});
-      if (c.sliding_window > 0) rows.push_back({"sliding window", fmt::format("{} tokens", c.sliding_window)});
+      rows.push_back(
+          {"layers", fmt::format("{} of {} wide, feed-forward {}", c.layers, c.hidden_size, c.ffn_size)});
+      rows.push_back(
+          {"heads", fmt::format("{} of {}, {} for keys and values", c.heads, c.head_dim, c.kv_heads)});
+      rows.push_back({"vocabulary",
+                      fmt::format("{}{}", c.vocab_size, c.tied_head ? ", head tied to the embedding" : "")});
+      if (c.sliding_window > 0)
+        rows.push_back({"sliding window", fmt::format("{} tokens", c.sliding_window)});
     } else {
       rows.push_back({"cannot run", printable(problem_)});
     }
@@ -158,10 +185,13 @@ class InspectVerb : public Verb {
 
   static std::vector<std::string> use_cells(const Use& use, const Use& total) {
     return {std::to_string(use.tensors), human_count(use.elements), human_bytes(use.bytes),
-            fmt::format("{:.1f} %", total.bytes ? 100.0 * static_cast<double>(use.bytes) / static_cast<double>(total.bytes) : 0)};
+            fmt::format(
+                "{:.1f} %",
+                total.bytes ? 100.0 * static_cast<double>(use.bytes) / static_cast<double>(total.bytes) : 0)};
   }
   std::string format_table() const {
-    std::vector<std::vector<std::string>> rows = {{"format", "tier", "bits", "tensors", "weights", "bytes", "share"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"format", "tier", "bits", "tensors", "weights", "bytes", "share"}};
     for (const auto& [id, use] : by_format_) {
       const auto& f = tensor::format(id);
       std::vector<std::string> row = {f.name, tier_of(f), fmt::format("{:.3f}", f.bits_per_weight())};
@@ -171,11 +201,13 @@ class InspectVerb : public Verb {
     return table(rows, {false, false, true, true, true, true, true});
   }
   std::string tier_table() const {
-    std::vector<std::vector<std::string>> rows = {{"precision tier", "", "tensors", "weights", "bytes", "share"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"precision tier", "", "tensors", "weights", "bytes", "share"}};
     for (const auto& [tier, bits] : kTiers) {
       const auto found = by_tier_.find(tier);
       std::vector<std::string> row = {tier, bits};
-      for (auto& cell : use_cells(found == by_tier_.end() ? Use{} : found->second, total_)) row.push_back(std::move(cell));
+      for (auto& cell : use_cells(found == by_tier_.end() ? Use{} : found->second, total_))
+        row.push_back(std::move(cell));
       rows.push_back(std::move(row));
     }
     return table(rows, {false, false, true, true, true, true});
@@ -183,10 +215,12 @@ class InspectVerb : public Verb {
   std::string memory_table() const {
     std::vector<std::vector<std::string>> rows = {{fmt::format("memory at {} tokens", context()), "weights"}};
     const auto formats = cache_formats(opened_->config.head_dim);
-    for (const FormatId f : formats) rows[0].push_back(fmt::format("+ {} cache ({})", tensor::format(f).name, human_bytes(cache_bytes(f))));
+    for (const FormatId f : formats)
+      rows[0].push_back(fmt::format("+ {} cache ({})", tensor::format(f).name, human_bytes(cache_bytes(f))));
     for (const Level& level : levels_) {
       rows.push_back({level.name, human_bytes(level.weight_bytes)});
-      for (const FormatId f : formats) rows.back().push_back(human_bytes(level.weight_bytes + cache_bytes(f)));
+      for (const FormatId f : formats)
+        rows.back().push_back(human_bytes(level.weight_bytes + cache_bytes(f)));
     }
     return table(rows, {false, true, true, true});
   }
@@ -206,17 +240,25 @@ class InspectVerb : public Verb {
     std::vector<std::vector<std::string>> rows = {{"tensor", "shape", "format", "tier", "bytes"}};
     for (const auto& t : checkpoint_.tensors()) {
       const auto& f = tensor::format(t.view.format);
-      rows.push_back({printable(t.name), tensor::shape_text(t.view.shape), f.name, tier_of(f), std::to_string(t.view.bytes.size())});
+      rows.push_back({printable(t.name), tensor::shape_text(t.view.shape), f.name, tier_of(f),
+                      std::to_string(t.view.bytes.size())});
     }
     return table(rows, {false, false, false, false, true});
   }
 
-  static Json use_json(const Use& use) { return {{"tensors", use.tensors}, {"parameters", use.elements}, {"bytes", use.bytes}}; }
+  static Json use_json(const Use& use) {
+    return {{"tensors", use.tensors}, {"parameters", use.elements}, {"bytes", use.bytes}};
+  }
 
   Json to_json() const {
-    Json json = {{"model", checkpoint_.source_name()}, {"container", checkpoint_.kind == tensor::CheckpointKind::kGguf ? "gguf" : "hf"},
-                 {"architecture", architecture()}, {"parameters", total_.elements}, {"bytes", total_.bytes},
-                 {"bits_per_weight", total_.elements ? 8.0 * static_cast<double>(total_.bytes) / static_cast<double>(total_.elements) : 0.0}};
+    Json json = {{"model", checkpoint_.source_name()},
+                 {"container", checkpoint_.kind == tensor::CheckpointKind::kGguf ? "gguf" : "hf"},
+                 {"architecture", architecture()},
+                 {"parameters", total_.elements},
+                 {"bytes", total_.bytes},
+                 {"bits_per_weight", total_.elements ? 8.0 * static_cast<double>(total_.bytes) /
+                                                           static_cast<double>(total_.elements)
+                                                     : 0.0}};
     for (const auto& [id, use] : by_format_) {
       Json row = use_json(use);
       row["tier"] = tier_of(tensor::format(id));
@@ -229,11 +271,20 @@ class InspectVerb : public Verb {
     }
     if (opened_) {
       const auto& c = opened_->config;
-      json["config"] = {{"family", c.family}, {"context_length", c.context_length}, {"layers", c.layers}, {"hidden_size", c.hidden_size}, {"ffn_size", c.ffn_size},
-                        {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"head_dim", c.head_dim}, {"vocab_size", c.vocab_size},
-                        {"tied_head", c.tied_head}, {"sliding_window", c.sliding_window}};
+      json["config"] = {{"family", c.family},
+                        {"context_length", c.context_length},
+                        {"layers", c.layers},
+                        {"hidden_size", c.hidden_size},
+                        {"ffn_size", c.ffn_size},
+                        {"heads", c.heads},
+                        {"kv_heads", c.kv_heads},
+                        {"head_dim", c.head_dim},
+                        {"vocab_size", c.vocab_size},
+                        {"tied_head", c.tied_head},
+                        {"sliding_window", c.sliding_window}};
       Json memory = {{"context", context()}};
-      for (const FormatId f : cache_formats(c.head_dim)) memory["cache_bytes"][tensor::format(f).name] = cache_bytes(f);
+      for (const FormatId f : cache_formats(c.head_dim))
+        memory["cache_bytes"][tensor::format(f).name] = cache_bytes(f);
       for (const Level& level : levels_) memory["weight_bytes"][level.name] = level.weight_bytes;
       json["memory"] = memory;
     } else {
@@ -241,14 +292,18 @@ class InspectVerb : public Verb {
     }
     if (list_metadata_) {
       json["metadata"] = Json::object();
-      for (const auto& [key, value] : checkpoint_.metadata.entries()) json["metadata"][key] = value_json(value);
+      for (const auto& [key, value] : checkpoint_.metadata.entries())
+        json["metadata"][key] = value_json(value);
       if (const auto config = checkpoint_.texts.find("config.json"); config != checkpoint_.texts.end())
         json["metadata"] = parse_json(config->second, "config.json");
     }
     if (list_tensors_) {
       json["tensors"] = Json::array();
       for (const auto& t : checkpoint_.tensors())
-        json["tensors"].push_back({{"name", t.name}, {"shape", t.view.shape}, {"format", tensor::format(t.view.format).name}, {"bytes", t.view.bytes.size()}});
+        json["tensors"].push_back({{"name", t.name},
+                                   {"shape", t.view.shape},
+                                   {"format", tensor::format(t.view.format).name},
+                                   {"bytes", t.view.bytes.size()}});
     }
     return json;
   }
@@ -266,6 +321,8 @@ class InspectVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_inspect() { return std::make_unique<InspectVerb>(); }
+std::unique_ptr<Verb> make_inspect() {
+  return std::make_unique<InspectVerb>();
+}
 
 }  // namespace hone::app

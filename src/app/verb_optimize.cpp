@@ -17,7 +17,8 @@ namespace {
 
 // "0.01234 ± 0.00056"
 std::string with_error(const evaluate::Statistic& s, int digits) {
-  return s.error > 0 ? fmt::format("{:.{}f} ± {:.{}f}", s.value, digits, s.error, digits) : fmt::format("{:.{}f}", s.value, digits);
+  return s.error > 0 ? fmt::format("{:.{}f} ± {:.{}f}", s.value, digits, s.error, digits)
+                     : fmt::format("{:.{}f}", s.value, digits);
 }
 
 std::string short_table(const optimize::Result& r) {
@@ -34,43 +35,71 @@ std::string short_table(const optimize::Result& r) {
   if (r.speed_after.decode_tokens_per_second.median > 0) {
     const auto &a = r.speed_before, &b = r.speed_after;
     const auto rate = [](const evaluate::Sample& s) { return fmt::format("{:.1f}", s.median); };
-    rows.push_back({"prefill tokens/s", rate(a.prefill_tokens_per_second), rate(b.prefill_tokens_per_second)});
+    rows.push_back(
+        {"prefill tokens/s", rate(a.prefill_tokens_per_second), rate(b.prefill_tokens_per_second)});
     rows.push_back({"decode tokens/s", rate(a.decode_tokens_per_second), rate(b.decode_tokens_per_second)});
-    rows.push_back({"peak memory running", human_bytes(a.peak_memory_bytes), human_bytes(b.peak_memory_bytes)});
+    rows.push_back(
+        {"peak memory running", human_bytes(a.peak_memory_bytes), human_bytes(b.peak_memory_bytes)});
   }
   rows.push_back({"peak memory of this job", "", human_bytes(r.peak_memory_bytes)});
   rows.push_back({"time", "", human_duration(r.seconds)});
-  return table(rows, {false, true, true}) + fmt::format("\n{}\n{}\n{}\n{}\n", r.output.string(), r.report_html.string(),
-                                                         r.report_json.string(), r.recipe_yaml.string());
+  return table(rows, {false, true, true}) + fmt::format("\n{}\n{}\n{}\n{}\n", r.output.string(),
+                                                        r.report_html.string(), r.report_json.string(),
+                                                        r.recipe_yaml.string());
 }
 
 class OptimizeVerb : public Verb {
  public:
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to make smaller")->required()->type_name("MODEL");
-    command.add_option("-o,--output", output_, "The file to write; reports go beside it")->required()->type_name("OUT.gguf");
-    command.add_option("--max-size", max_size_, "Budget: bytes of the file (80MB, 75MiB)")->type_name("SIZE")->group("Budget");
-    command.add_option("--max-bpw", max_bpw_, "Budget: bits per weight")->check(positive())->type_name("BITS")->group("Budget");
-    command.add_option("--max-kld", max_kld_, "Budget: mean KL divergence to the input, in nats")->check(positive())->type_name("NATS")->group("Budget");
+    command.add_option("-o,--output", output_, "The file to write; reports go beside it")
+        ->required()
+        ->type_name("OUT.gguf");
+    command.add_option("--max-size", max_size_, "Budget: bytes of the file (80MB, 75MiB)")
+        ->type_name("SIZE")
+        ->group("Budget");
+    command.add_option("--max-bpw", max_bpw_, "Budget: bits per weight")
+        ->check(positive())
+        ->type_name("BITS")
+        ->group("Budget");
+    command.add_option("--max-kld", max_kld_, "Budget: mean KL divergence to the input, in nats")
+        ->check(positive())
+        ->type_name("NATS")
+        ->group("Budget");
     command.add_option("--recipe", recipe_, "Replay a recipe instead of searching")->type_name("FILE");
-    command.add_option("--calibration", calibration_, "Text to calibrate on; without it the model writes its own")->type_name("FILE");
-    command.add_option("--text", text_, "Text to measure on; else a held-out part of the calibration text")->type_name("FILE");
-    command.add_option("--seed", options_.seed, "Seed of the calibration text that the model writes")->capture_default_str()->type_name("N");
+    command
+        .add_option("--calibration", calibration_,
+                    "Text to calibrate on; without it the model writes its own")
+        ->type_name("FILE");
+    command.add_option("--text", text_, "Text to measure on; else a held-out part of the calibration text")
+        ->type_name("FILE");
+    command.add_option("--seed", options_.seed, "Seed of the calibration text that the model writes")
+        ->capture_default_str()
+        ->type_name("N");
     const auto tokens = [&](const char* name, int64_t& value, const char* help) {
-      command.add_option(name, value, help)->capture_default_str()->check(between(int64_t{1}, int64_t{1} << 40))->type_name("N")->group("Effort");
+      command.add_option(name, value, help)
+          ->capture_default_str()
+          ->check(between(int64_t{1}, int64_t{1} << 40))
+          ->type_name("N")
+          ->group("Effort");
     };
     tokens("--calibration-tokens", options_.calibration_tokens, "Tokens of text to calibrate on");
     tokens("--trial-tokens", options_.trial_tokens, "Tokens on which each tensor is tried alone");
     tokens("--search-tokens", options_.search_tokens, "Tokens on which whole allocations are measured");
     tokens("--evaluation-tokens", options_.evaluation_tokens, "Held-out tokens for the final figures");
-    command.add_option("--swap-trials", options_.swap_trials, "Measured exchanges at the end")->capture_default_str()->check(between(0, 100000))->type_name("N")->group("Effort");
+    command.add_option("--swap-trials", options_.swap_trials, "Measured exchanges at the end")
+        ->capture_default_str()
+        ->check(between(0, 100000))
+        ->type_name("N")
+        ->group("Effort");
     command.add_flag("--no-speed", no_speed_, "Do not measure speed and memory")->group("Effort");
     device_.add(command);
   }
 
   int run(Console& console) override {
     if (max_size_.empty() && max_bpw_ <= 0 && max_kld_ <= 0 && recipe_.empty())
-      fail(ErrorKind::kUsage, "optimize needs a budget: --max-size, --max-bpw or --max-kld (or --recipe to replay one)");
+      fail(ErrorKind::kUsage,
+           "optimize needs a budget: --max-size, --max-bpw or --max-kld (or --recipe to replay one)");
     if (!max_size_.empty()) options_.budget.max_bytes = parse_size(max_size_);
     if (max_bpw_ > 0) options_.budget.max_bpw = max_bpw_;
     if (max_kld_ > 0) options_.budget.max_kld = max_kld_;
@@ -85,8 +114,10 @@ class OptimizeVerb : public Verb {
     const models::Model model = models::open_model(path);
     const auto device = device_.make();
     const optimize::Result result = optimize::run(model, *device, options_, console.progress());
-    if (console.json()) console.print_json(optimize::report_json(result));
-    else console.print(short_table(result));
+    if (console.json())
+      console.print_json(optimize::report_json(result));
+    else
+      console.print(short_table(result));
     return 0;
   }
 
@@ -100,6 +131,8 @@ class OptimizeVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_optimize() { return std::make_unique<OptimizeVerb>(); }
+std::unique_ptr<Verb> make_optimize() {
+  return std::make_unique<OptimizeVerb>();
+}
 
 }  // namespace hone::app

@@ -13,9 +13,13 @@ namespace {
 class PullVerb : public Verb {
  public:
   void define(CLI::App& command) override {
-    command.add_option("repository", repository_, "org/name, or org/name/FILE for one file")->required()->type_name("ORG/NAME");
+    command.add_option("repository", repository_, "org/name, or org/name/FILE for one file")
+        ->required()
+        ->type_name("ORG/NAME");
     command.add_option("--revision", revision_, "Branch, tag or commit; main unless given")->type_name("REV");
-    command.add_option("--include", include_, "Only files that match this shell pattern; may be repeated")->type_name("PATTERN")->allow_extra_args(false);
+    command.add_option("--include", include_, "Only files that match this shell pattern; may be repeated")
+        ->type_name("PATTERN")
+        ->allow_extra_args(false);
   }
 
   int run(Console& console) override {
@@ -38,11 +42,16 @@ class PullVerb : public Verb {
       files.push_back({{"name", f.name}, {"bytes", f.bytes}, {"downloaded", f.downloaded}});
     }
     if (console.json()) {
-      console.print_json({{"repository", options.repository}, {"revision", options.revision}, {"commit", result.commit},
-                          {"path", result.snapshot.string()}, {"bytes", bytes}, {"files", files}});
+      console.print_json({{"repository", options.repository},
+                          {"revision", options.revision},
+                          {"commit", result.commit},
+                          {"path", result.snapshot.string()},
+                          {"bytes", bytes},
+                          {"files", files}});
       return 0;
     }
-    console.note(fmt::format("{} files, {}, of which {} downloaded now", result.files.size(), human_bytes(bytes), human_bytes(downloaded)));
+    console.note(fmt::format("{} files, {}, of which {} downloaded now", result.files.size(),
+                             human_bytes(bytes), human_bytes(downloaded)));
     console.print(result.snapshot.string() + "\n");
     return 0;
   }
@@ -54,6 +63,8 @@ class PullVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_pull() { return std::make_unique<PullVerb>(); }
+std::unique_ptr<Verb> make_pull() {
+  return std::make_unique<PullVerb>();
+}
 
 }  // namespace hone::app

@@ -23,7 +23,9 @@ class QuantizeVerb : public Verb {
     command.add_option("model", model_, "The model to store smaller")->required()->type_name("MODEL");
     std::string names;
     for (const auto& mix : optimize::all_mixes()) names += (names.empty() ? "" : " ") + std::string(mix.name);
-    command.add_option("format", format_, "Format or mix, with llama.cpp's choice of types: " + names)->required()->type_name("FORMAT");
+    command.add_option("format", format_, "Format or mix, with llama.cpp's choice of types: " + names)
+        ->required()
+        ->type_name("FORMAT");
     command.add_option("output", output_, "The file to write")->required()->type_name("OUT.gguf");
     command.add_option("--imatrix", imatrix_, "Importance matrix of llama-imatrix (GGUF)")->type_name("FILE");
     command.add_flag("--pure", pure_, "The same format for every tensor that it fits");
@@ -34,7 +36,8 @@ class QuantizeVerb : public Verb {
     const optimize::Mix* mix = optimize::find_mix(format_);
     if (!mix) {
       std::string names;
-      for (const auto& known : optimize::all_mixes()) names += (names.empty() ? "" : ", ") + std::string(known.name);
+      for (const auto& known : optimize::all_mixes())
+        names += (names.empty() ? "" : ", ") + std::string(known.name);
       fail(ErrorKind::kUsage, "'{}' is no format or mix; known are {}", format_, names);
     }
     const auto path = resolve_model(model_, console.progress());
@@ -47,12 +50,15 @@ class QuantizeVerb : public Verb {
     std::vector<optimize::MixTensor> tensors;
     for (const auto& t : out.tensors) tensors.push_back({t.name, t.shape, tensor::format(t.format).name});
     const auto experts = out.metadata.get_int_or(model.config.architecture + ".expert_count", 0);
-    const optimize::MixModel shape{model.config.architecture, model.config.layers, model.config.heads, model.config.kv_heads, experts};
+    const optimize::MixModel shape{model.config.architecture, model.config.layers, model.config.heads,
+                                   model.config.kv_heads, experts};
     const auto formats = optimize::mix_formats(*mix, shape, tensors, {pure_, !imatrix.weights.empty()});
     ThreadPool pool(device_.threads);
     const RequantizeReport report = requantize(out, formats, imatrix.weights, pool);
     if (report.from_quantized > 0)
-      console.note(fmt::format("{} tensors were quantized before: their errors add up; start from full precision where you can", report.from_quantized));
+      console.note(fmt::format(
+          "{} tensors were quantized before: their errors add up; start from full precision where you can",
+          report.from_quantized));
 
     out.metadata.set("general.file_type", mix->file_type);
     out.metadata.set("general.quantization_version", uint32_t{2});
@@ -72,11 +78,17 @@ class QuantizeVerb : public Verb {
   void show(Console& console, const optimize::Mix& mix, const RequantizeReport& report) const {
     const uint64_t bytes = std::filesystem::file_size(output_);
     if (console.json()) {
-      console.print_json({{"output", output_}, {"mix", mix.name}, {"pure", pure_}, {"bytes", bytes}, {"bits_per_weight", report.bits_per_weight},
-                          {"tensors_changed", report.changed}, {"tensors_requantized", report.from_quantized}});
+      console.print_json({{"output", output_},
+                          {"mix", mix.name},
+                          {"pure", pure_},
+                          {"bytes", bytes},
+                          {"bits_per_weight", report.bits_per_weight},
+                          {"tensors_changed", report.changed},
+                          {"tensors_requantized", report.from_quantized}});
       return;
     }
-    console.print(fmt::format("{}: {}, {:.3f} bits per weight, {} tensors encoded\n", output_, human_bytes(bytes), report.bits_per_weight, report.changed));
+    console.print(fmt::format("{}: {}, {:.3f} bits per weight, {} tensors encoded\n", output_,
+                              human_bytes(bytes), report.bits_per_weight, report.changed));
   }
 
   std::string model_, format_, output_, imatrix_;
@@ -86,6 +98,8 @@ class QuantizeVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_quantize() { return std::make_unique<QuantizeVerb>(); }
+std::unique_ptr<Verb> make_quantize() {
+  return std::make_unique<QuantizeVerb>();
+}
 
 }  // namespace hone::app

@@ -24,31 +24,52 @@ class RunVerb : public Verb {
  public:
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to run")->required()->type_name("MODEL");
-    prompt_option_ = command.add_option("prompt", prompt_, "Answer this and quit; without it stdin is read if it is a pipe, else a chat begins")->type_name("PROMPT");
+    prompt_option_ =
+        command
+            .add_option("prompt", prompt_,
+                        "Answer this and quit; without it stdin is read if it is a pipe, else a chat begins")
+            ->type_name("PROMPT");
     command.add_option("--system", system_, "System prompt")->type_name("TEXT");
     command.add_flag("--raw", raw_, "Continue the text as it is, without the chat template");
-    command.add_option("-n,--max-tokens", generate_.max_tokens, "Most tokens of an answer; unlimited unless given")->check(between(int64_t{0}, int64_t{1} << 40))->type_name("N");
-    command.add_option("--stop", generate_.stop, "Text that ends the answer; may be repeated")->type_name("TEXT")->allow_extra_args(false);
+    command
+        .add_option("-n,--max-tokens", generate_.max_tokens,
+                    "Most tokens of an answer; unlimited unless given")
+        ->check(between(int64_t{0}, int64_t{1} << 40))
+        ->type_name("N");
+    command.add_option("--stop", generate_.stop, "Text that ends the answer; may be repeated")
+        ->type_name("TEXT")
+        ->allow_extra_args(false);
     command.add_flag("--ignore-end", generate_.ignore_end, "Go on past the model's end of turn");
-    command.add_option("-c,--context", session_.context, "Tokens the conversation can hold; the model's context, at most 4096, unless given")
-        ->check(positive())->type_name("N");
+    command
+        .add_option("-c,--context", session_.context,
+                    "Tokens the conversation can hold; the model's context, at most 4096, unless given")
+        ->check(positive())
+        ->type_name("N");
     command.add_flag("--stats", stats_, "Show the speed of each answer");
     cache_.add(command);
     device_.add(command);
     add_sampling_flags(command, generate_.sampling);
     seed_option_ = command.get_option("--seed");
-    command.add_option("--input", inputs_, "Run the graph once with this array; may be repeated")->type_name("NAME=FILE.npy")->allow_extra_args(false)->group("Graph");
-    command.add_option("--output", output_, "Where the graph's outputs go")->type_name("OUT.npz")->group("Graph");
+    command.add_option("--input", inputs_, "Run the graph once with this array; may be repeated")
+        ->type_name("NAME=FILE.npy")
+        ->allow_extra_args(false)
+        ->group("Graph");
+    command.add_option("--output", output_, "Where the graph's outputs go")
+        ->type_name("OUT.npz")
+        ->group("Graph");
   }
 
   int run(Console& console) override {
     if (inputs_.empty() != output_.empty()) fail(ErrorKind::kUsage, "--input and --output belong together");
-    if (raw_ && !system_.empty()) fail(ErrorKind::kUsage, "--system needs the chat template, --raw leaves it out");
+    if (raw_ && !system_.empty())
+      fail(ErrorKind::kUsage, "--system needs the chat template, --raw leaves it out");
     generate::validate(generate_.sampling);
     session_.cache_format = cache_.format();
     const bool interactive = prompt_option_->count() == 0 && ::isatty(STDIN_FILENO);
-    if (inputs_.empty() && interactive && console.json()) fail(ErrorKind::kUsage, "--json needs a prompt or a pipe on stdin");
-    if (inputs_.empty() && interactive && raw_) fail(ErrorKind::kUsage, "--raw needs a prompt or a pipe on stdin");
+    if (inputs_.empty() && interactive && console.json())
+      fail(ErrorKind::kUsage, "--json needs a prompt or a pipe on stdin");
+    if (inputs_.empty() && interactive && raw_)
+      fail(ErrorKind::kUsage, "--raw needs a prompt or a pipe on stdin");
     const auto path = resolve_model(model_, console.progress());
     if (!output_.empty()) check_output(output_, path);
     const models::Model model = models::open_model(path);
@@ -71,7 +92,8 @@ class RunVerb : public Verb {
     std::vector<std::pair<std::string, std::filesystem::path>> inputs;
     for (const std::string& item : inputs_) {
       const size_t equals = item.find('=');
-      if (equals == std::string::npos || equals == 0) fail(ErrorKind::kUsage, "--input {}: write NAME=FILE.npy", item);
+      if (equals == std::string::npos || equals == 0)
+        fail(ErrorKind::kUsage, "--input {}: write NAME=FILE.npy", item);
       inputs.emplace_back(item.substr(0, equals), item.substr(equals + 1));
     }
     const auto outputs = run_graph(model, device, inputs, output_);
@@ -92,7 +114,8 @@ class RunVerb : public Verb {
     return text;
   }
 
-  int answer_once(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer, const std::string& source, const std::string& prompt) {
+  int answer_once(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer,
+                  const std::string& source, const std::string& prompt) {
     const bool terminal = ::isatty(STDOUT_FILENO);
     const auto show = [&](std::string_view piece) {
       if (!console.json()) console.print(terminal ? without_controls(piece) : std::string(piece));
@@ -107,9 +130,14 @@ class RunVerb : public Verb {
       result = chat.send(prompt, generate_, show);
     }
     if (console.json()) {
-      console.print_json({{"text", result.text}, {"stop_reason", generate::stop_reason_name(result.reason)}, {"prompt_tokens", result.prompt_tokens},
-                          {"tokens", result.ids.size()}, {"ids", result.ids}, {"seed", generate_.sampling.seed},
-                          {"prefill_seconds", result.prefill_seconds}, {"decode_seconds", result.decode_seconds}});
+      console.print_json({{"text", result.text},
+                          {"stop_reason", generate::stop_reason_name(result.reason)},
+                          {"prompt_tokens", result.prompt_tokens},
+                          {"tokens", result.ids.size()},
+                          {"ids", result.ids},
+                          {"seed", generate_.sampling.seed},
+                          {"prefill_seconds", result.prefill_seconds},
+                          {"decode_seconds", result.decode_seconds}});
     } else {
       console.print("\n");
       if (stats_) console.note(stats_line(result));
@@ -129,6 +157,8 @@ class RunVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_run() { return std::make_unique<RunVerb>(); }
+std::unique_ptr<Verb> make_run() {
+  return std::make_unique<RunVerb>();
+}
 
 }  // namespace hone::app

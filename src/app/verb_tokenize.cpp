@@ -19,20 +19,25 @@ class TokenizeVerb : public Verb {
  public:
   void define(CLI::App& command) override {
     command.add_option("model", model_, "A model, or a tokenizer.json")->required()->type_name("MODEL");
-    command.add_option("text", words_, "The text, or ids with --decode; else --file or stdin")->type_name("TEXT");
+    command.add_option("text", words_, "The text, or ids with --decode; else --file or stdin")
+        ->type_name("TEXT");
     command.add_option("--file", file_, "Read the text (or ids) from a file")->type_name("FILE");
     command.add_flag("--decode", decode_, "From ids to text");
     command.add_flag("--pieces", pieces_, "One token a line: id and its piece");
-    command.add_flag("--no-special", no_special_, "Add no BOS or EOS; with --decode leave special tokens out");
+    command.add_flag("--no-special", no_special_,
+                     "Add no BOS or EOS; with --decode leave special tokens out");
     command.add_flag("--plain", plain_, "Special tokens written in the text are plain text");
   }
 
   int run(Console& console) override {
     if (!words_.empty() && !file_.empty()) fail(ErrorKind::kUsage, "give the text or --file, not both");
     const auto tokenizer = open_tokenizer(model_, console.progress());
-    const std::string input = !words_.empty() ? joined() : !file_.empty() ? read_text_file(file_, kMaxTextBytes) : read_stdin(kMaxTextBytes);
-    const std::vector<text::TokenId> ids = decode_ ? parse_ids(input, tokenizer->vocab_size())
-                                                   : tokenizer->encode(input, {.add_special = !no_special_, .parse_special = !plain_});
+    const std::string input = !words_.empty()  ? joined()
+                              : !file_.empty() ? read_text_file(file_, kMaxTextBytes)
+                                               : read_stdin(kMaxTextBytes);
+    const std::vector<text::TokenId> ids =
+        decode_ ? parse_ids(input, tokenizer->vocab_size())
+                : tokenizer->encode(input, {.add_special = !no_special_, .parse_special = !plain_});
     if (console.json()) {
       Json json = {{"ids", ids}, {"count", ids.size()}};
       if (pieces_) {
@@ -67,13 +72,16 @@ class TokenizeVerb : public Verb {
   static std::vector<text::TokenId> parse_ids(const std::string& text, size_t vocab) {
     std::vector<text::TokenId> ids;
     constexpr std::string_view kBetween = " \t\r\n,[]";
-    for (size_t at = text.find_first_not_of(kBetween); at != std::string::npos; at = text.find_first_not_of(kBetween, at)) {
+    for (size_t at = text.find_first_not_of(kBetween); at != std::string::npos;
+         at = text.find_first_not_of(kBetween, at)) {
       const size_t end = std::min(text.find_first_of(kBetween, at), text.size());
       text::TokenId id = 0;
       const auto [rest, error] = std::from_chars(text.data() + at, text.data() + end, id);
       if (error != std::errc() || rest != text.data() + end)
-        fail(ErrorKind::kBadInput, "'{}' is no token id; give numbers", text.substr(at, std::min<size_t>(end - at, 40)));
-      if (id < 0 || static_cast<size_t>(id) >= vocab) fail(ErrorKind::kBadInput, "{} is no token; the vocabulary has {}", id, vocab);
+        fail(ErrorKind::kBadInput, "'{}' is no token id; give numbers",
+             text.substr(at, std::min<size_t>(end - at, 40)));
+      if (id < 0 || static_cast<size_t>(id) >= vocab)
+        fail(ErrorKind::kBadInput, "{} is no token; the vocabulary has {}", id, vocab);
       ids.push_back(id);
       at = end;
     }
@@ -87,6 +95,8 @@ class TokenizeVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_tokenize() { return std::make_unique<TokenizeVerb>(); }
+std::unique_ptr<Verb> make_tokenize() {
+  return std::make_unique<TokenizeVerb>();
+}
 
 }  // namespace hone::app

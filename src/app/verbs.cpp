@@ -1,6 +1,7 @@
 // The one list of verbs. A new verb is one file and one row here.
-#include "app/verb.h"
 #include "app/verbs.h"
+
+#include "app/verb.h"
 
 namespace hone::app {
 
@@ -16,7 +17,8 @@ const std::vector<VerbRow>& verb_list() {
        "hone quantize hf-directory Q8_0 model.gguf --imatrix model.imatrix.gguf",
        &make_quantize},
       {"convert", "Translate between a Hugging Face directory and GGUF",
-       "hone convert hf-directory model.gguf\nhone convert model.gguf hf-directory --dequantize BF16", &make_convert},
+       "hone convert hf-directory model.gguf\nhone convert model.gguf hf-directory --dequantize BF16",
+       &make_convert},
       {"inspect", "Show what a model is made of and the memory it needs",
        "hone inspect model.gguf\nhone inspect model.gguf --tensors --context 8192", &make_inspect},
       {"run", "Chat with a model, answer one prompt, or run its graph once",
@@ -35,11 +37,13 @@ const std::vector<VerbRow>& verb_list() {
        "hone pull org/name --revision v1.0 --include '*Q4_K_M.gguf'",
        &make_pull},
       {"tokenize", "Show the tokens a model sees, or turn ids back into text",
-       "hone tokenize model.gguf \"Hello world\" --pieces\nhone tokenize model.gguf --decode 19556 905", &make_tokenize},
+       "hone tokenize model.gguf \"Hello world\" --pieces\nhone tokenize model.gguf --decode 19556 905",
+       &make_tokenize},
       {"template", "Render messages with a model's chat template",
        "echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' | hone template model.gguf", &make_template},
       {"completion", "Print completion scripts for a shell, or the manual page",
-       "hone completion bash > /etc/bash_completion.d/hone\nhone completion fish > ~/.config/fish/completions/hone.fish",
+       "hone completion bash > /etc/bash_completion.d/hone\nhone completion fish > "
+       "~/.config/fish/completions/hone.fish",
        &make_completion},
   };
   return list;
