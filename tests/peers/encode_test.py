@@ -12,6 +12,7 @@ import argparse
 import concurrent.futures
 import ctypes
 import glob
+import itertools
 import os
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def random_cases():
     return [(k, np.ascontiguousarray(v, np.float32)) for k, v in cases.items()]
 
 
-def model_cases(path, every):
+def model_cases(path, every, rows):
     seen = {}
     for t in gguf.GGUFReader(path).tensors:
         if len(t.shape) != 2:
@@ -127,7 +128,7 @@ def model_cases(path, every):
         chosen = tensors if every else [tensors[0], tensors[len(tensors) // 2]] if len(tensors) > 1 else tensors
         for t in chosen:
             x = gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32).reshape(int(t.shape[1]), int(t.shape[0]))
-            yield t.name, np.ascontiguousarray(x if every else x[:SAMPLE_ROWS])
+            yield t.name, np.ascontiguousarray(x[:rows] if rows else x)
 
 
 def importances(cols):
@@ -140,7 +141,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("probe")
     parser.add_argument("--model", default=os.environ.get("HONE_MODEL"))
-    parser.add_argument("--all", action="store_true", help="every matrix, whole; otherwise a sample")
+    parser.add_argument("--all", action="store_true", help="every matrix; otherwise two of each kind")
+    parser.add_argument("--rows", type=int, help="first rows of each matrix; 0: whole (the default with --all)")
     parser.add_argument("--formats", default=",".join(FORMATS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--verbose", action="store_true")
@@ -149,7 +151,8 @@ def main():
     lib = load_ggml()
     cases = [("random", *c) for c in random_cases()]
     if args.model and not args.random_only:
-        cases += [("model", *c) for c in model_cases(args.model, args.all)]
+        rows = args.rows if args.rows is not None else 0 if args.all else SAMPLE_ROWS
+        cases = itertools.chain(cases, (("model", *c) for c in model_cases(args.model, args.all, rows)))
     elif not args.model:
         print("no model given (--model or HONE_MODEL): random matrices only")
     ratios, times, failures, compared = {}, {}, [], 0
