@@ -33,7 +33,8 @@ def main() -> None:
     p.add_argument("--chunks", type=int, default=16)
     p.add_argument("--hone", default="hone")
     p.add_argument("--default-calibration", action="store_true", help="hone calibrates on the model's own text")
-    p.add_argument("--skip-llama", action="store_true", help="only hone's rows")
+    p.add_argument("--files", default=",".join(("pure:" if pure else "") + kind for kind, pure in FILES),
+                   help="llama.cpp's files: types of llama-quantize, with 'pure:' in front for --pure; empty: none")
     p.add_argument("--out", type=pathlib.Path)
     a = p.parse_args()
 
@@ -42,19 +43,20 @@ def main() -> None:
         logits = work / "base.kld"
         llama_tools.save_logits(a.base, a.text, a.chunks, logits)
         rows = []
-        if not a.skip_llama:
+        if a.files:
             llama_tools.run("llama-imatrix", "-m", a.base, "-f", a.calibration, "-o", work / "imatrix.gguf", "-c", 512, "--chunks", 32)
-            for kind, pure in FILES:
+            for name in a.files.split(","):
+                kind, pure = name.removeprefix("pure:"), name.startswith("pure:")
                 out = work / "llama.gguf"
                 llama_tools.run("llama-quantize", *(["--pure"] if pure else []), "--imatrix", work / "imatrix.gguf", a.base, out, kind)
                 rows.append(("llama.cpp", f"all {kind}" if pure else kind, megabytes(out), llama_tools.divergence(out, a.text, a.chunks, logits), 0))
                 print(rows[-1], flush=True)
-        for size in a.sizes.split(","):
+        for size in filter(None, a.sizes.split(",")):
             for source in [a.base] + ([a.hf] if a.hf else []):
                 out = work / "hone.gguf"
                 start = time.time()
                 calibration = [] if a.default_calibration else ["--calibration", a.calibration]
-                subprocess.run([a.hone, "optimize", source, "--max-size", f"{size}MB", *calibration, "-o", out, "--quiet"],
+                subprocess.run([a.hone, "optimize", source, "--max-size", f"{size}MB", *calibration, "-o", out, "--quiet", "--no-speed"],
                                check=True, stdout=subprocess.DEVNULL)
                 name = "hone" if source == a.base else "hone (HF)"
                 rows.append((name, f"--max-size {size}MB", megabytes(out), llama_tools.divergence(out, a.text, a.chunks, logits), time.time() - start))
