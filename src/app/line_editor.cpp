@@ -132,6 +132,8 @@ LineResult LineEditor::read(const std::string& prompt, std::string& line) {
   Shared& shared = impl_->shared;
   shared = {prompt, false, false};
   int count = 0;
+  // el_gets shows the prompt before it sets the terminal up: a key pressed in between would be lost.
+  el_set(impl_->edit, EL_PREP_TERM, 1);
   const char* text = el_gets(impl_->edit, &count);
   if (shared.interrupted) {
     clear_cancel();
