@@ -56,7 +56,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         out = work / "small.gguf"
-        common = ["--calibration-tokens", a.calibration_tokens, "--threads", "2"]
+        common = ["--calibration-tokens", a.calibration_tokens, "--evaluation-tokens", "1024", "--trial-tokens", "128",
+                  "--search-tokens", "256", "--swap-trials", "4", "--threads", "2"]
         subprocess.run([a.hone, "optimize", a.model, "--max-size", a.size, "-o", out, *common], check=True)
         limit = float(a.size.removesuffix("MB")) * 1e6
         check(out.stat().st_size <= limit, f"{out.stat().st_size} bytes are within {a.size}")

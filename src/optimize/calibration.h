@@ -18,7 +18,9 @@ struct Texts {
   std::string calibration_source, evaluation_source;  // for the report
 };
 
-inline constexpr int64_t kTrialWindow = 256, kEvaluationWindow = 512;
+// Tokens of a window: 512 as llama-perplexity takes, less for a model with a shorter context. The search measures on
+// pieces of at most half of that.
+int64_t evaluation_window(const models::ModelConfig& config);
 
 // From options.calibration (a text file, spread over its whole length, its last quarter held out), or from text that the
 // model writes itself, seeded. options.evaluation replaces the held-out part.

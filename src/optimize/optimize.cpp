@@ -157,7 +157,7 @@ class Job {
  public:
   Job(const models::Model& model, exec::Device& device, const Options& options, ProgressSink* progress)
       : model_(model), device_(device), options_(options), progress_(progress),
-        trial_owner_(std::make_unique<TrialModel>(model, device, kEvaluationWindow)), trial_(*trial_owner_) {}
+        trial_owner_(std::make_unique<TrialModel>(model, device, evaluation_window(model.config))), trial_(*trial_owner_) {}
 
   Result run();
 
@@ -227,7 +227,7 @@ Formats Job::search(const Texts& texts) {
 // Measures the chosen allocation against the input on the held-out text, in memory: the same bytes that are written next.
 void Job::prove(const Texts& texts, const Formats& formats, bool keep_proof) {
   trial_.use_all(formats);
-  evaluate::Scorer reference(model_, device_, kEvaluationWindow);
+  evaluate::Scorer reference(model_, device_, evaluation_window(model_.config));
   result_.divergence = evaluate::evaluate(trial_.scorer(), &reference, texts.evaluation, trial_.scorer().vocab_size(), device_.pool(), progress_);
   if (!keep_proof) add_proof(result_.recipe, result_.divergence);
 }
