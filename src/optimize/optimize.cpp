@@ -1,5 +1,6 @@
 #include "optimize/optimize.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -303,6 +304,9 @@ Result Job::run() {
   describe(formats);
   const uint64_t search_peak = peak_rss_bytes();  // the speed measurement resets the counter
   trial_owner_.reset();
+#if defined(__GLIBC__)
+  malloc_trim(0);  // what the search freed must not count as memory of the running model
+#endif
   measure_speeds(artifact.path());
   result_.peak_memory_bytes = std::max(search_peak, peak_rss_bytes());
   throw_if_cancelled();
