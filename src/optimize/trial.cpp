@@ -30,7 +30,8 @@ std::vector<FormatId> candidate_formats(const tensor::TensorView& view) {
       if (f.gguf_type >= 0) result.push_back(f.id);
       continue;
     }
-    const bool target = f.quantized() && !f.activation_only && f.gguf_type >= 0;
+    // F16 is what is left for an F32 tensor whose rows no block divides.
+    const bool target = (f.quantized() || f.id == FormatId::kF16) && !f.activation_only && f.gguf_type >= 0;
     if (target && quant::can_encode(f.id) && tensor::divides(f.id, row) && f.bits_per_weight() < own.bits_per_weight())
       result.push_back(f.id);
   }
