@@ -49,8 +49,10 @@ HONE_INLINE F32 set1(float x) {
 HONE_INLINE F32 pair_halves(float low, float high) {
   return each([=](int i) { return i < 8 ? low : high; });
 }
-HONE_INLINE F32 load(const float* p) {
-  return each([=](int i) { return p[i]; });
+HONE_INLINE F32 load(const float* p) {  // weights in files may lie unaligned
+  F32 r;
+  std::memcpy(r.v, p, 64);
+  return r;
 }
 HONE_INLINE F32 load_partial(const float* p, size_t n) {  // n < 16; the rest is zero
   return each([=](int i) { return static_cast<size_t>(i) < n ? p[i] : 0.0f; });

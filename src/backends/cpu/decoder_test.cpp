@@ -21,6 +21,9 @@ void* counted(size_t size) {
   throw std::bad_alloc();
 }
 }  // namespace
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return std::malloc(size ? size : 1);
+}
 void* operator new(size_t size) {
   return counted(size);
 }
