@@ -20,6 +20,10 @@ struct GgufExport {
 // Metadata of a GGUF source is kept; of an HF source it is made from config, tokenizer and template.
 GgufExport export_gguf(const Model& model);
 
+// general.file_type (ggml's enumeration) of a file whose bytes are mostly in this format; 1024, "guessed", for a
+// format that has no number of its own. K formats by their medium mix.
+uint32_t gguf_file_type(tensor::FormatId format);
+
 struct HfExport {
   std::map<std::string, std::string> texts;    // config.json, tokenizer.json, ...
   std::vector<tensor::OutputTensor> tensors;

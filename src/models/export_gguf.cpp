@@ -17,17 +17,6 @@ namespace {
 
 using tensor::FormatId;
 
-// general.file_type of a model whose matrices are mostly in this format (ggml's enumeration).
-uint32_t file_type(FormatId format) {
-  static constexpr std::pair<FormatId, uint32_t> kTypes[] = {
-      {FormatId::kF32, 0},   {FormatId::kF16, 1},    {FormatId::kQ4_0, 2},  {FormatId::kQ4_1, 3},  {FormatId::kQ8_0, 7},
-      {FormatId::kQ5_0, 8},  {FormatId::kQ5_1, 9},   {FormatId::kQ2_K, 10}, {FormatId::kQ3_K, 12}, {FormatId::kQ4_K, 15},
-      {FormatId::kQ5_K, 17}, {FormatId::kQ6_K, 18},  {FormatId::kIQ4_NL, 25}, {FormatId::kIQ4_XS, 30}, {FormatId::kBF16, 32}};
-  for (const auto& [id, type] : kTypes)
-    if (id == format) return type;
-  return 1024;  // "guessed"
-}
-
 // "135M", "1.2B": as published models are labelled.
 std::string size_label(uint64_t parameters) {
   if (parameters >= 1'000'000'000) return fmt::format("{:.1f}B", static_cast<double>(parameters) * 1e-9);
@@ -46,7 +35,7 @@ void write_general(const Model& model, tensor::Metadata& meta) {
   meta.set("general.name", name);
   meta.set("general.size_label", size_label(model.parameters()));
   if (kept && kept->is_object()) restore_general(*kept, meta);
-  meta.set("general.file_type", file_type(dominant_format(model)));
+  meta.set("general.file_type", gguf_file_type(dominant_format(model)));
 }
 
 void write_vocab(const Model& model, const text::Tokenizer& tokenizer, tensor::Metadata& meta) {
@@ -128,6 +117,18 @@ void add_rope_factors(const Model& model, GgufExport& out) {
 }
 
 }  // namespace
+
+uint32_t gguf_file_type(FormatId format) {
+  static constexpr std::pair<FormatId, uint32_t> kTypes[] = {
+      {FormatId::kF32, 0},     {FormatId::kF16, 1},     {FormatId::kQ4_0, 2},  {FormatId::kQ4_1, 3},
+      {FormatId::kQ8_0, 7},    {FormatId::kQ5_0, 8},    {FormatId::kQ5_1, 9},  {FormatId::kQ2_K, 10},
+      {FormatId::kQ3_K, 12},   {FormatId::kQ4_K, 15},   {FormatId::kQ5_K, 17}, {FormatId::kQ6_K, 18},
+      {FormatId::kIQ4_NL, 25}, {FormatId::kIQ4_XS, 30}, {FormatId::kBF16, 32}, {FormatId::kMXFP4, 38},
+      {FormatId::kQ2_0, 41}};
+  for (const auto& [id, type] : kTypes)
+    if (id == format) return type;
+  return 1024;
+}
 
 GgufExport export_gguf(const Model& model) {
   GgufExport out;

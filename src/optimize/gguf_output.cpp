@@ -13,14 +13,6 @@ namespace {
 
 using tensor::FormatId;
 
-struct FileType { FormatId format; uint32_t value; };
-// llama.cpp's LLAMA_FTYPE numbers; K formats by their medium mix.
-constexpr FileType kFileTypes[] = {
-    {FormatId::kF32, 0}, {FormatId::kF16, 1}, {FormatId::kQ4_0, 2}, {FormatId::kQ4_1, 3}, {FormatId::kQ8_0, 7},
-    {FormatId::kQ5_0, 8}, {FormatId::kQ5_1, 9}, {FormatId::kQ2_K, 10}, {FormatId::kQ3_K, 12}, {FormatId::kQ4_K, 15},
-    {FormatId::kQ5_K, 17}, {FormatId::kQ6_K, 18}, {FormatId::kIQ4_NL, 25}, {FormatId::kIQ4_XS, 30}, {FormatId::kBF16, 32},
-    {FormatId::kMXFP4, 38}, {FormatId::kQ2_0, 41}};
-
 std::map<std::string, size_t> slot_index(const TrialModel& trial) {
   std::map<std::string, size_t> index;
   for (size_t s = 0; s < trial.slots().size(); ++s) index[trial.slots()[s].info.gguf_name] = s;
@@ -69,8 +61,7 @@ uint32_t dominant_file_type(const std::vector<tensor::OutputTensor>& tensors) {
   uint64_t most = 0;
   for (const auto& [format, n] : bytes)
     if (n > most) best = format, most = n;
-  const auto it = std::find_if(std::begin(kFileTypes), std::end(kFileTypes), [&](const FileType& f) { return f.format == best; });
-  return it == std::end(kFileTypes) ? 0 : it->value;
+  return models::gguf_file_type(best);
 }
 
 uint64_t fixed_file_bytes(const models::Model& model, const TrialModel& trial, const Recipe& recipe) {
