@@ -1,9 +1,5 @@
 #include "app/requantize.h"
 
-#include <algorithm>
-#include <cstring>
-
-#include "base/cancel.h"
 #include "base/error.h"
 #include "quant/encode.h"
 
@@ -12,32 +8,11 @@ namespace {
 
 using tensor::FormatId;
 
-constexpr uint64_t kChunkElements = 4u << 20;  // 16 MB of F32 at a time
-
-// Decodes and encodes in chunks of rows. Stacked experts have their own importances, one set per matrix.
 void encode(const tensor::OutputTensor& source, FormatId to, const std::vector<float>& importance,
             ThreadPool& pool, std::span<std::byte> dst) {
-  const uint64_t columns = static_cast<uint64_t>(source.shape.back());
-  const uint64_t elements = tensor::element_count(source.shape);
-  const uint64_t rows = columns ? elements / columns : 0;
-  std::vector<std::byte> bytes(tensor::format_bytes(source.format, elements));
+  std::vector<std::byte> bytes(tensor::format_bytes(source.format, tensor::element_count(source.shape)));
   source.produce(bytes);
-  const tensor::TensorView view{source.format, source.shape, bytes};
-  const uint64_t sets = importance.empty() ? 1 : importance.size() / columns, rows_per_set = rows / sets;
-  const uint64_t step = std::max<uint64_t>(1, kChunkElements / std::max<uint64_t>(1, columns));
-  const uint64_t row_bytes = tensor::format_bytes(to, columns);
-  std::vector<float> x;
-  for (uint64_t set = 0; set < sets; ++set) {
-    const std::span<const float> weights =
-        importance.empty() ? std::span<const float>() : std::span(importance).subspan(set * columns, columns);
-    for (uint64_t row = set * rows_per_set; row < (set + 1) * rows_per_set; row += step) {
-      throw_if_cancelled();
-      const uint64_t count = std::min(step, (set + 1) * rows_per_set - row);
-      x.resize(count * columns);
-      tensor::decode_rows(view, row, count, x.data());
-      quant::encode_rows(to, x.data(), count, columns, weights, dst.data() + row * row_bytes, &pool);
-    }
-  }
+  quant::encode_tensor({source.format, source.shape, bytes}, to, importance, dst, &pool);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/cancel.h"
 #include "base/error.h"
 #include "quant/encode.h"
 
@@ -12,7 +11,6 @@ namespace {
 using tensor::FormatId;
 
 constexpr uint64_t kCacheLimit = uint64_t{1} << 30;
-constexpr uint64_t kChunkElements = uint64_t{1} << 21;  // rows are decoded to F32 in pieces of 8 MB
 
 bool may_change(models::Role role) {
   using models::Role;
@@ -39,23 +37,6 @@ std::vector<FormatId> candidate_formats(const tensor::TensorView& view) {
     return tensor::format(a).bits_per_weight() < tensor::format(b).bits_per_weight();
   });
   return result;
-}
-
-std::vector<std::byte> encode_tensor(const tensor::TensorView& view, FormatId format, std::span<const float> importance,
-                                     ThreadPool* pool) {
-  if (format == view.format) return {view.bytes.begin(), view.bytes.end()};
-  const auto cols = static_cast<uint64_t>(view.row_length());
-  const uint64_t rows = view.rows(), row_bytes = tensor::format_bytes(format, cols);
-  std::vector<std::byte> out(rows * row_bytes);
-  const uint64_t step = std::max<uint64_t>(1, kChunkElements / std::max<uint64_t>(1, cols));
-  std::vector<float> x(std::min(step, rows) * cols);
-  for (uint64_t begin = 0; begin < rows; begin += step) {
-    throw_if_cancelled();
-    const uint64_t count = std::min(step, rows - begin);
-    tensor::decode_rows(view, begin, count, x.data());
-    quant::encode_rows(format, x.data(), count, cols, importance, out.data() + begin * row_bytes, pool);
-  }
-  return out;
 }
 
 TrialModel::TrialModel(const models::Model& model, exec::Device& device, int64_t window)
@@ -107,8 +88,10 @@ EncodedBytes TrialModel::encoded(size_t s, FormatId format) {
   entry.used = ++clock_;
   if (entry.bytes) return entry.bytes;
   const Slot& slot = slots_[s];
-  entry.bytes = std::make_shared<const std::vector<std::byte>>(
-      encode_tensor(slot.view, format, slot.importance, &device_.pool()));
+  std::vector<std::byte> bytes(slot.bytes_in(format));
+  if (format == slot.view.format) std::copy(slot.view.bytes.begin(), slot.view.bytes.end(), bytes.begin());
+  else quant::encode_tensor(slot.view, format, slot.importance, bytes, &device_.pool());
+  entry.bytes = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   EncodedBytes result = entry.bytes;
   cache_bytes_ += result->size();
   while (cache_bytes_ > kCacheLimit && cache_.size() > 1) {

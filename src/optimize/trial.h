@@ -68,10 +68,6 @@ class TrialModel {
   uint64_t cache_bytes_ = 0, clock_ = 0;
 };
 
-// Encodes a tensor in chunks of rows; importance as in quant::encode_rows.
-std::vector<std::byte> encode_tensor(const tensor::TensorView& view, tensor::FormatId format, std::span<const float> importance,
-                                     ThreadPool* pool);
-
 // Formats that a weight of this shape may take: those that GGUF carries, that can be encoded, whose block divides the
 // row, none larger than the input's own.
 std::vector<tensor::FormatId> candidate_formats(const tensor::TensorView& view);

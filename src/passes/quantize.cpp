@@ -5,7 +5,6 @@
 #include <map>
 #include <tuple>
 
-#include "base/cancel.h"
 #include "base/error.h"
 #include "quant/encode.h"
 #include "tensor/tensor.h"
@@ -16,9 +15,6 @@ namespace {
 
 using ir::Constant;
 using tensor::FormatId;
-
-// Elements decoded at a time; whole rows, so that large tensors need little memory beside their result.
-constexpr size_t kChunkElements = size_t{1} << 22;
 
 struct Job {
   Constant source;     // keeps its owner alive
@@ -37,16 +33,7 @@ void encode(const Job& job, std::span<std::byte> dst) {
     bytes = produced;
   }
   const tensor::TensorView view{job.source.format, {static_cast<int64_t>(job.rows), static_cast<int64_t>(job.cols)}, bytes};
-  const uint64_t row_bytes = tensor::format_bytes(job.format, job.cols);
-  HONE_CHECK(dst.size() == row_bytes * job.rows);
-  const size_t chunk = std::clamp<size_t>(kChunkElements / std::max<size_t>(job.cols, 1), 1, std::max<size_t>(job.rows, 1));
-  std::vector<float> decoded(chunk * job.cols);
-  for (size_t row = 0; row < job.rows; row += chunk) {
-    throw_if_cancelled();
-    const size_t count = std::min(chunk, job.rows - row);
-    tensor::decode_rows(view, row, count, decoded.data());
-    quant::encode_rows(job.format, decoded.data(), count, job.cols, job.importance, dst.data() + row * row_bytes, job.pool);
-  }
+  quant::encode_tensor(view, job.format, job.importance, dst, job.pool);
 }
 
 Job make_job(const ir::Graph& graph, const ir::Value& value, const Constant& constant, FormatId format,

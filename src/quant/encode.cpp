@@ -17,7 +17,8 @@ using tensor::FormatId;
 
 namespace {
 
-constexpr size_t kChunkElements = 1 << 16;  // per task: a few milliseconds
+constexpr size_t kChunkElements = 1 << 16;         // per task: a few milliseconds
+constexpr uint64_t kTensorChunk = uint64_t{1} << 21;  // elements of a tensor decoded at a time
 
 template <typename T, typename Convert>
 void encode_plain(const float* x, size_t cols, std::byte* dst, Convert convert) {
@@ -93,6 +94,29 @@ void encode_rows(FormatId format, const float* x, size_t rows, size_t cols, std:
     check_finite(x + begin * cols, (end - begin) * cols);
     for (size_t r = begin; r < end; ++r) encode(x + r * cols, weights.data(), cols, dst + r * row_bytes);
   });
+}
+
+void encode_tensor(const tensor::TensorView& source, FormatId format, std::span<const float> importance,
+                   std::span<std::byte> dst, ThreadPool* pool) {
+  const auto cols = static_cast<uint64_t>(source.row_length());
+  const uint64_t rows = source.rows(), row_bytes = tensor::format_bytes(format, cols);
+  HONE_CHECK(dst.size() == rows * row_bytes);
+  if (rows == 0) return;
+  const uint64_t sets = importance.empty() ? 1 : importance.size() / cols;
+  if (!importance.empty() && (sets == 0 || importance.size() % cols != 0 || rows % sets != 0))
+    fail(ErrorKind::kBadInput, "[quant] {} importances for {} rows of {}", importance.size(), rows, cols);
+  const uint64_t per_set = rows / sets;
+  const uint64_t step = std::clamp<uint64_t>(kTensorChunk / cols, 1, per_set);
+  std::vector<float> x(step * cols);
+  for (uint64_t set = 0; set < sets; ++set) {
+    const auto weights = importance.empty() ? importance : importance.subspan(set * cols, cols);
+    for (uint64_t row = set * per_set; row < (set + 1) * per_set; row += step) {
+      throw_if_cancelled();
+      const uint64_t count = std::min(step, (set + 1) * per_set - row);
+      tensor::decode_rows(source, row, count, x.data());
+      encode_rows(format, x.data(), count, cols, weights, dst.data() + row * row_bytes, pool);
+    }
+  }
 }
 
 double weighted_error(FormatId format, const float* x, const std::byte* encoded, size_t rows, size_t cols,
