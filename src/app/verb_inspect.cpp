@@ -100,7 +100,7 @@ class InspectVerb : public Verb {
  private:
   void count() {
     for (const auto& t : checkpoint_.tensors()) {
-      const Use add{1, tensor::element_count(t.view.shape), t.view.bytes.size()};
+      const Use add{1, tensor::element_count(t.view.shape), tensor::view_bytes(t.view)};
       for (Use* use :
            {&total_, &by_format_[t.view.format], &by_tier_[tier_of(tensor::format(t.view.format))]})
         use->tensors += add.tensors, use->elements += add.elements, use->bytes += add.bytes;
@@ -241,7 +241,7 @@ class InspectVerb : public Verb {
     for (const auto& t : checkpoint_.tensors()) {
       const auto& f = tensor::format(t.view.format);
       rows.push_back({printable(t.name), tensor::shape_text(t.view.shape), f.name, tier_of(f),
-                      std::to_string(t.view.bytes.size())});
+                      std::to_string(tensor::view_bytes(t.view))});
     }
     return table(rows, {false, false, false, false, true});
   }
@@ -303,7 +303,7 @@ class InspectVerb : public Verb {
         json["tensors"].push_back({{"name", t.name},
                                    {"shape", t.view.shape},
                                    {"format", tensor::format(t.view.format).name},
-                                   {"bytes", t.view.bytes.size()}});
+                                   {"bytes", tensor::view_bytes(t.view)}});
     }
     return json;
   }

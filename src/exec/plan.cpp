@@ -89,6 +89,7 @@ void Plan::Impl::check_states() const {
 }
 
 void Plan::Impl::materialise() {
+  std::map<std::pair<const void*, tensor::FormatId>, ir::Constant> made;  // by the owner of the lazy constant
   for (size_t v = 0; v < graph.values().size(); ++v) {
     const auto id = static_cast<ir::ValueId>(v);
     const ir::Constant* constant = graph.constant_of(id);
@@ -97,7 +98,15 @@ void Plan::Impl::materialise() {
       fail(ErrorKind::kUsage, "[exec] constant '{}' has no bytes; bind it first", graph.value(id).name);
     if (!constant->lazy()) continue;
     ir::Constant ready = *constant;
-    ready.owner = produce(ready, elements_of(graph.value(id)));
+    const void* origin = constant->owner.get();
+    if (const auto known = made.find({origin, ready.format}); origin && known != made.end()) {
+      ready.bytes = known->second.bytes;
+      ready.owner = known->second.owner;
+      ready.produce = nullptr;
+    } else {
+      ready.owner = produce(ready, elements_of(graph.value(id)));
+      if (origin) made.emplace(std::pair(origin, ready.format), ready);
+    }
     graph.set_constant(id, std::move(ready));
   }
 }

@@ -35,6 +35,20 @@ void add_layer(const ModelConfig& c, int64_t layer, bool permuted, std::vector<T
   matrix("ffn_down", "mlp.down_proj", Role::kDown, c.hidden_size, c.ffn_size, c.mlp_bias);
 }
 
+// The stored tensor as a constant: its bytes in place, or lazy where the rows are made on demand.
+ir::Constant stored_constant(const tensor::NamedTensor& tensor, bool transposed) {
+  ir::Constant constant;
+  constant.format = tensor.view.format;
+  constant.transposed = transposed;
+  constant.bytes = tensor.view.bytes;
+  constant.source = tensor.name;
+  if (tensor.view.source) {
+    constant.owner = std::shared_ptr<const void>(std::shared_ptr<const void>(), tensor.view.source);
+    constant.produce = [view = tensor.view](std::span<std::byte> dst) { tensor::read_all(view, dst); };
+  }
+  return constant;
+}
+
 }  // namespace
 
 std::vector<TensorInfo> decoder_tensors(const ModelConfig& c, bool qk_permuted) {
@@ -73,20 +87,14 @@ const tensor::NamedTensor& DecoderBuilder::tensor(const std::string& gguf_name) 
 
 ValueId DecoderBuilder::weight(const std::string& gguf_name) {
   if (const ValueId known = graph_.find_value(gguf_name); known != ir::kNoValue) return known;
-  const auto& [name, view] = tensor(gguf_name);
-  ir::Constant constant;
-  constant.source = name;
-  if (view.shape.size() == 2) {
-    constant.format = view.format;
-    constant.transposed = true;
-    constant.bytes = view.bytes;
+  const tensor::NamedTensor& named = tensor(gguf_name);
+  const tensor::TensorView& view = named.view;
+  ir::Constant constant = stored_constant(named, view.shape.size() == 2);
+  if (view.shape.size() == 2)
     return graph_.add_constant(gguf_name, ir::DType::kF32, {view.shape[1], view.shape[0]}, std::move(constant));
-  }
-  if (view.format == tensor::FormatId::kF32) {
-    constant.bytes = view.bytes;
-  } else {  // norms and biases are small: kernels meet them as F32 only
+  if (view.format != tensor::FormatId::kF32) {  // norms and biases are small: kernels meet them as F32 only
     constant = ir::constant_of_floats(tensor::decode(view));
-    constant.source = name;
+    constant.source = named.name;
   }
   return graph_.add_constant(gguf_name, ir::DType::kF32, view.shape, std::move(constant));
 }
@@ -97,10 +105,7 @@ ValueId DecoderBuilder::ints(const std::string& name, std::vector<int64_t> value
 
 ValueId DecoderBuilder::embed() {
   const tensor::NamedTensor& table = tensor("token_embd.weight");
-  ir::Constant constant;
-  constant.format = table.view.format;
-  constant.bytes = table.view.bytes;
-  constant.source = table.name;
+  ir::Constant constant = stored_constant(table, false);
   const ValueId rows = graph_.add_constant("token_embd.weight", ir::DType::kF32, table.view.shape, std::move(constant));
   return graph_.add("Gather", "embedding", {rows, input_ids_}, {{"axis", int64_t{0}}});
 }
@@ -184,11 +189,7 @@ void DecoderBuilder::finish(ValueId x) {
   }
   // Tied: the embedding's bytes again, as a matrix [hidden, vocab].
   const tensor::NamedTensor& table = tensor("token_embd.weight");
-  ir::Constant constant;
-  constant.format = table.view.format;
-  constant.transposed = true;
-  constant.bytes = table.view.bytes;
-  constant.source = table.name;
+  ir::Constant constant = stored_constant(table, true);
   const ValueId head = graph_.add_constant("output.weight", ir::DType::kF32, {config_.hidden_size, config_.vocab_size},
                                            std::move(constant));
   graph_.add_output(graph_.add("MatMul", "logits", {x, head}));

@@ -95,10 +95,16 @@ FormatId stored_format(const Model& model, const TensorInfo& info) {
 // The model is shared by all closures: a shared_ptr keeps its checkpoint mapped until the writer is done.
 void produce_from_hf(const tensor::TensorView& view, const TensorInfo& info, FormatId format, std::span<std::byte> dst) {
   std::vector<float> decoded;
+  std::vector<std::byte> stored;
   std::span<const std::byte> bytes = view.bytes;
   if (format != view.format) {
     decoded = tensor::decode(view);
     bytes = std::as_bytes(std::span<const float>(decoded));
+  } else if (view.source) {
+    if (info.permuted_heads == 0) return tensor::read_all(view, dst);
+    stored.resize(dst.size());
+    tensor::read_all(view, stored);
+    bytes = stored;
   }
   HONE_CHECK(bytes.size() == dst.size());
   if (info.permuted_heads > 0) permute_rows(bytes, dst, info.shape[0], info.permuted_heads, true);
@@ -140,7 +146,7 @@ GgufExport export_gguf(const Model& model) {
     out.infos.push_back(info);
     if (from_gguf)
       out.tensors.push_back({info.gguf_name, format, view.shape, [checkpoint, view](std::span<std::byte> dst) {
-                               if (!dst.empty()) std::memcpy(dst.data(), view.bytes.data(), dst.size());
+                               tensor::read_all(view, dst);
                              }});
     else
       out.tensors.push_back({info.gguf_name, format, view.shape, [checkpoint, view, info, format](std::span<std::byte> dst) {

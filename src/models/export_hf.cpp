@@ -64,6 +64,10 @@ void produce_for_hf(const tensor::TensorView& view, const TensorInfo& info, Form
       tensor::format(format).encode(row.data(), converted.data() + r * row_bytes, row.size());
     }
     bytes = converted;
+  } else if (view.source) {
+    converted.resize(dst.size());
+    tensor::read_all(view, converted);
+    bytes = converted;
   }
   HONE_CHECK(bytes.size() == dst.size());
   if (info.permuted_heads > 0) permute_rows(bytes, dst, info.shape[0], info.permuted_heads, false);

@@ -243,12 +243,12 @@ void Job::measure_speeds(const std::filesystem::path& artifact) {
 
 void Job::describe(const Formats& formats) {
   uint64_t input_weight_bytes = 0, output_weight_bytes = 0;
-  for (const auto& info : model_.tensor_infos) input_weight_bytes += model_.source(info).view.bytes.size();
+  for (const auto& info : model_.tensor_infos) input_weight_bytes += tensor::view_bytes(model_.source(info).view);
   output_weight_bytes = input_weight_bytes;
   for (size_t s = 0; s < formats.size(); ++s) {
     const Slot& slot = trial_.slots()[s];
     TensorChoice t{slot.info.gguf_name, role_name(slot.info.role), slot.view.shape, slot.view.format, formats[s], slot.bytes_in(formats[s]), 0, 0};
-    output_weight_bytes = output_weight_bytes - slot.view.bytes.size() + t.bytes;
+    output_weight_bytes = output_weight_bytes - tensor::view_bytes(slot.view) + t.bytes;
     if (!costs_.empty()) {
       const auto& row = costs_[s];
       const auto i = static_cast<size_t>(std::find(row.formats.begin(), row.formats.end(), formats[s]) - row.formats.begin());

@@ -89,7 +89,7 @@ EncodedBytes TrialModel::encoded(size_t s, FormatId format) {
   if (entry.bytes) return entry.bytes;
   const Slot& slot = slots_[s];
   std::vector<std::byte> bytes(slot.bytes_in(format));
-  if (format == slot.view.format) std::copy(slot.view.bytes.begin(), slot.view.bytes.end(), bytes.begin());
+  if (format == slot.view.format) tensor::read_all(slot.view, bytes);
   else quant::encode_tensor(slot.view, format, slot.importance, bytes, &device_.pool());
   entry.bytes = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   EncodedBytes result = entry.bytes;
@@ -135,7 +135,7 @@ void TrialModel::bind(size_t s, FormatId format, std::span<const std::byte> byte
 }
 
 void TrialModel::use(size_t s, FormatId format) {
-  if (format == slots_[s].view.format) return use_original(s);
+  if (format == slots_[s].view.format && !slots_[s].view.source) return use_original(s);
   if (current_[s] == format) return;
   EncodedBytes bytes = encoded(s, format);
   bind(s, format, *bytes);
@@ -143,6 +143,7 @@ void TrialModel::use(size_t s, FormatId format) {
 }
 
 void TrialModel::use_original(size_t s) {
+  if (slots_[s].view.source) return use(s, slots_[s].view.format);
   bind(s, slots_[s].view.format, slots_[s].view.bytes);
   bound_[s].reset();
 }

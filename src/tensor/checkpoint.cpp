@@ -169,7 +169,7 @@ const NamedTensor* Checkpoint::find(std::string_view name) const {
 
 uint64_t Checkpoint::tensor_bytes() const {
   uint64_t sum = 0;
-  for (const NamedTensor& t : tensors_) sum += t.view.bytes.size();
+  for (const NamedTensor& t : tensors_) sum += view_bytes(t.view);
   return sum;
 }
 

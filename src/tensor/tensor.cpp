@@ -1,5 +1,6 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -24,6 +25,46 @@ std::string shape_text(const Shape& shape) {
   return text + "]";
 }
 
+uint64_t view_bytes(const TensorView& view) {
+  return view.source ? format_bytes(view.format, element_count(view.shape)) : view.bytes.size();
+}
+
+void read_rows(const TensorView& view, uint64_t begin, uint64_t count, std::span<std::byte> dst) {
+  const uint64_t rows = view.rows();
+  HONE_CHECK(begin <= rows && count <= rows - begin);
+  const auto length = static_cast<uint64_t>(view.row_length());
+  const uint64_t start = format_bytes(view.format, begin * length), size = format_bytes(view.format, count * length);
+  HONE_CHECK(dst.size() == size);
+  if (size == 0) return;
+  if (view.source) return view.source->read(begin, count, dst);
+  HONE_CHECK(start + size <= view.bytes.size());
+  std::memcpy(dst.data(), view.bytes.data() + start, size);
+}
+
+void read_all(const TensorView& view, std::span<std::byte> dst) {
+  HONE_CHECK(dst.size() == view_bytes(view));
+  if (dst.empty()) return;
+  if (view.source) return view.source->read(0, view.rows(), dst);
+  std::memcpy(dst.data(), view.bytes.data(), dst.size());
+}
+
+namespace {
+
+// A few megabytes of stored rows at a time, so that decoding a whole tensor needs no second copy of it.
+void decode_source_rows(const TensorView& view, const QuantFormat& f, uint64_t begin, uint64_t count, float* dst) {
+  const auto length = static_cast<uint64_t>(view.row_length());
+  const uint64_t row_bytes = format_bytes(view.format, length);
+  const uint64_t step = std::clamp<uint64_t>((uint64_t{1} << 22) / std::max<uint64_t>(row_bytes, 1), 1, count);
+  std::vector<std::byte> stored(step * row_bytes);
+  for (uint64_t r = 0; r < count; r += step) {
+    const uint64_t now = std::min(step, count - r);
+    view.source->read(begin + r, now, std::span(stored).first(now * row_bytes));
+    f.decode(stored.data(), dst + r * length, now * length);
+  }
+}
+
+}  // namespace
+
 void decode_rows(const TensorView& view, uint64_t begin, uint64_t count, float* dst) {
   const QuantFormat& f = format(view.format);
   if (!f.decode)
@@ -32,13 +73,17 @@ void decode_rows(const TensorView& view, uint64_t begin, uint64_t count, float* 
   HONE_CHECK(begin <= rows && count <= rows - begin);
   const uint64_t start = format_bytes(view.format, begin * length),
                  size = format_bytes(view.format, count * length);
+  if (view.source) {
+    if (size > 0) decode_source_rows(view, f, begin, count, dst);
+    return;
+  }
   HONE_CHECK(start + size <= view.bytes.size());
   f.decode(view.bytes.data() + start, dst, count * length);
 }
 
 std::vector<float> decode(const TensorView& view) {
   const uint64_t count = element_count(view.shape);
-  HONE_CHECK(format_bytes(view.format, count) <= view.bytes.size());  // before allocating
+  HONE_CHECK(format_bytes(view.format, count) <= view_bytes(view));  // before allocating
   std::vector<float> values(count);
   if (count > 0) decode_rows(view, 0, view.rows(), values.data());
   return values;

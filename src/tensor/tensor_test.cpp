@@ -1,6 +1,7 @@
 // The format table, shapes, tensors, metadata, checkpoints.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <set>
 
 #include "base/error.h"
@@ -104,4 +105,32 @@ TEST(Checkpoint, RefusesDuplicates) {
 }
 
 }  // namespace
+
+// Doubles of the row number, made on demand.
+class CountingRows : public RowSource {
+ public:
+  void read(uint64_t begin, uint64_t count, std::span<std::byte> dst) const override {
+    ++reads;
+    for (uint64_t r = 0; r < count; ++r)
+      for (uint64_t c = 0; c < 4; ++c) {
+        const float value = static_cast<float>((begin + r) * 10 + c);
+        std::memcpy(dst.data() + (r * 4 + c) * sizeof(float), &value, sizeof(float));
+      }
+  }
+  mutable int reads = 0;
+};
+
+TEST(RowSource, RowsAreReadWhereTheyAreMade) {
+  CountingRows rows;
+  const TensorView view{FormatId::kF32, {3, 4}, {}, &rows};
+  EXPECT_EQ(view_bytes(view), 48u);
+  EXPECT_EQ(rows.reads, 0);
+  std::vector<float> two(8);
+  decode_rows(view, 1, 2, two.data());
+  EXPECT_EQ(two, (std::vector<float>{10, 11, 12, 13, 20, 21, 22, 23}));
+  std::vector<float> all(12);
+  read_all(view, std::as_writable_bytes(std::span(all)));
+  EXPECT_EQ(decode(view), all);
+}
+
 }  // namespace hone::tensor
