@@ -46,6 +46,7 @@ struct IsaTable {
   Isa isa;
   size_t tile_rows, tile_cols;  // GEMM register tile
 
+  // Null where a format has no kernels: matmul.cpp then goes by the reference codec.
   DecodeFn decode[tensor::kFormatCount];
   EncodeFn encode[tensor::kFormatCount];  // F32, F16, BF16; the others are encoded by the reference
   GemvFn gemv[tensor::kFormatCount];

@@ -3,9 +3,11 @@
 //            meets block formats as 16-bit codes where the instruction set has integer products
 //   m < 9    a few weight rows are decoded to L1 and dotted with all activations
 //   else     tiles of weights are decoded and transposed into a panel in L2, once for all activations
+// A format without kernels of its own is decoded by the table's reference codec, in all three regimes.
 #include "kernels/matmul.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "kernels/isa_table.h"
@@ -23,9 +25,10 @@ constexpr size_t round_up(size_t n, size_t step) {
   return (n + step - 1) / step * step;
 }
 
-size_t slice_depth(size_t cols) {
+// Slices are whole blocks, of 256 elements or more.
+size_t slice_depth(size_t cols, size_t block) {
   const size_t slices = (cols + kDepth - 1) / kDepth;
-  return slices <= 1 ? cols : round_up((cols + slices - 1) / slices, 256);
+  return slices <= 1 ? cols : std::min(cols, round_up((cols + slices - 1) / slices, std::lcm(size_t{256}, block)));
 }
 // Row-buffer stride: whole vectors, and off the powers of two that would collide in L1.
 size_t row_stride(size_t depth) {
@@ -37,9 +40,10 @@ struct Layout {
 };
 
 // What a thread needs for the panel path. m is the row bound for the packed activations.
-Layout panel_layout(const IsaTable& t, size_t rows, size_t cols, size_t m, size_t threads) {
+Layout panel_layout(const IsaTable& t, const WeightView& w, size_t m, size_t threads) {
+  const size_t rows = w.rows, cols = w.cols;
   Layout l;
-  l.depth = slice_depth(cols);
+  l.depth = slice_depth(cols, tensor::format(w.format).block);
   l.tiles = (rows + t.tile_cols - 1) / t.tile_cols;
   const size_t panel = round_up(l.depth, 16) * t.tile_cols;
   const size_t fit = std::max<size_t>(1, kPanelBytes / (panel * sizeof(float)));
@@ -50,6 +54,21 @@ Layout panel_layout(const IsaTable& t, size_t rows, size_t cols, size_t m, size_
   return l;
 }
 
+// The instruction set's decoder of a format, else the reference.
+class Decoder {
+ public:
+  Decoder(const IsaTable& t, tensor::FormatId format)
+      : fast_(t.decode[static_cast<size_t>(format)]), reference_(tensor::format(format).decode) {}
+  void operator()(const std::byte* src, float* dst, size_t n) const {
+    if (fast_) return fast_(reinterpret_cast<const uint8_t*>(src), dst, n);
+    reference_(src, dst, n);
+  }
+
+ private:
+  DecodeFn fast_;
+  void (*reference_)(const std::byte*, float*, size_t);
+};
+
 size_t bytes_of(const WeightView& w, size_t elements) {
   const auto& f = tensor::format(w.format);
   return elements / f.block * f.block_bytes;
@@ -58,12 +77,12 @@ size_t bytes_of(const WeightView& w, size_t elements) {
 void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, size_t m, float* y,
                      const float* bias, ThreadPool& pool, float* scratch) {
   const size_t threads = static_cast<size_t>(pool.size());
-  const Layout l = panel_layout(t, w.rows, w.cols, m, threads);
+  const Layout l = panel_layout(t, w, m, threads);
   float* packed = scratch;
   float* thread_base = packed + l.packed_floats;
   const size_t thread_floats = l.panel_floats + l.rows_floats;
   const size_t row_bytes = bytes_of(w, w.cols);
-  const DecodeFn decode_row = t.decode[static_cast<size_t>(w.format)];
+  const Decoder decode_row(t, w.format);
   const size_t blocks = (m + t.tile_rows - 1) / t.tile_rows;
 
   pool.for_range(blocks, std::max<size_t>(1, blocks / (threads * 4)), [&](size_t begin, size_t end, int) {
@@ -86,8 +105,7 @@ void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, siz
         for (size_t tile = first_tile; tile < last_tile; ++tile) {
           const size_t row = tile * t.tile_cols, count = std::min(t.tile_cols, w.rows - row);
           for (size_t r = 0; r < count; ++r) {
-            const std::byte* src = w.data + (row + r) * row_bytes + bytes_of(w, k);
-            decode_row(reinterpret_cast<const uint8_t*>(src), rows + r * stride, depth);
+            decode_row(w.data + (row + r) * row_bytes + bytes_of(w, k), rows + r * stride, depth);
           }
           t.transpose_panel(rows, stride, count, depth, panels + (tile - first_tile) * panel, t.tile_cols);
         }
@@ -108,17 +126,17 @@ void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, siz
 }  // namespace
 
 bool matmul_supports(tensor::FormatId format) {
-  return scalar_table().gemv[static_cast<size_t>(format)] != nullptr;
+  return tensor::format(format).decode != nullptr;
 }
 
 size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads) {
   const IsaTable& t = active_table();
   const size_t workers = static_cast<size_t>(std::max(1, threads));
   const size_t prepared = round_up(prepared_bytes(w.cols), 64);
-  if (max_m <= kFewRows) return prepared;
+  if (max_m <= kFewRows && t.gemv[static_cast<size_t>(w.format)]) return prepared;
   const size_t dot = workers * 4 * row_stride(w.cols);
   if (max_m <= kSomeRows) return std::max(prepared, dot * sizeof(float));
-  const Layout l = panel_layout(t, w.rows, w.cols, max_m, workers);
+  const Layout l = panel_layout(t, w, max_m, workers);
   const size_t panels = l.packed_floats + workers * (l.panel_floats + l.rows_floats);
   return std::max(prepared, std::max(dot, panels) * sizeof(float));
 }
@@ -127,13 +145,14 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
             std::span<std::byte> scratch) {
   const IsaTable& t = active_table();
   const size_t f = static_cast<size_t>(w.format);
-  HONE_CHECK(t.gemv[f] != nullptr && scratch.size() >= matmul_scratch_bytes(w, m, pool.size()));
+  HONE_CHECK(matmul_supports(w.format) && scratch.size() >= matmul_scratch_bytes(w, m, pool.size()));
   if (m == 0 || w.rows == 0) return;
   if (m > kSomeRows)
     return multiply_panels(t, w, x, m, y, bias, pool, reinterpret_cast<float*>(scratch.data()));
 
   const size_t row_bytes = bytes_of(w, w.cols), threads = static_cast<size_t>(pool.size());
   const auto* bytes = reinterpret_cast<const uint8_t*>(w.data);
+  const Decoder decode_row(t, w.format);
   const GemvCodesFn with_codes = m == 1 ? t.gemv_codes[f] : nullptr;
   if (with_codes) t.prepare_codes(x, w.cols, scratch.data());
   const auto part = [&](size_t begin, size_t end, int worker) {
@@ -142,7 +161,7 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
                  bias ? bias + begin : nullptr);
       return;
     }
-    if (m <= kFewRows) {
+    if (m <= kFewRows && t.gemv[f]) {
       t.gemv[f](bytes + begin * row_bytes, row_bytes, end - begin, w.cols, x, m, y + begin, w.rows,
                 bias ? bias + begin : nullptr);
       return;
@@ -153,7 +172,7 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
       const size_t count = std::min<size_t>(4, end - r);
       for (size_t i = 0; i < count; ++i) {
         float* row = rows + i * stride;
-        t.decode[f](bytes + (r + i) * row_bytes, row, w.cols);
+        decode_row(w.data + (r + i) * row_bytes, row, w.cols);
         std::fill(row + w.cols, row + round_up(w.cols, 16), 0.0f);
       }
       t.dot_rows(rows, stride, count, w.cols, x, m, y + r, w.rows, bias ? bias + r : nullptr);
@@ -201,15 +220,11 @@ void matmul_f32(const float* a, size_t m, size_t k, const float* b, size_t n, fl
 }
 
 void decode_on(Isa isa, tensor::FormatId format, const std::byte* src, float* dst, size_t n) {
-  const DecodeFn f = table_for(isa).decode[static_cast<size_t>(format)];
-  if (f) return f(reinterpret_cast<const uint8_t*>(src), dst, n);
-  tensor::format(format).decode(src, dst, n);
+  Decoder(table_for(isa), format)(src, dst, n);
 }
 
 void decode(tensor::FormatId format, const std::byte* src, float* dst, size_t n) {
-  const DecodeFn f = active_table().decode[static_cast<size_t>(format)];
-  if (f) return f(reinterpret_cast<const uint8_t*>(src), dst, n);
-  tensor::format(format).decode(src, dst, n);
+  Decoder(active_table(), format)(src, dst, n);
 }
 
 }  // namespace hone::kernels

@@ -120,6 +120,20 @@ HONE_CODEC(q8_k);
 // codec_iq4.cpp
 HONE_CODEC(iq4_nl);
 HONE_CODEC(iq4_xs);
+// codec_iq1.cpp
+HONE_CODEC(iq1_s);
+HONE_CODEC(iq1_m);
+// codec_iq.cpp
+HONE_CODEC(iq2_xxs);
+HONE_CODEC(iq2_xs);
+HONE_CODEC(iq2_s);
+HONE_CODEC(iq3_xxs);
+HONE_CODEC(iq3_s);
+// codec_ternary.cpp
+HONE_CODEC(tq1_0);
+HONE_CODEC(tq2_0);
+HONE_CODEC(q1_0);
+HONE_CODEC(nvfp4);
 
 #undef HONE_CODEC
 

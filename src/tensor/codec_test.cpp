@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
+#include "tensor/codec_grids.h"
 #include "tensor/tensor.h"
 
 namespace hone::tensor {
@@ -73,13 +75,14 @@ TEST(Codec, DecodeEqualsReferenceBitForBit) {
     }
     ++formats;
   }
-  EXPECT_EQ(formats, 15u + 2 + 5 + 1);
+  EXPECT_EQ(formats, 15u + 11 + 2 + 5 + 1);
 }
 
 TEST(Codec, PlainEncodeEqualsReferenceByteForByte) {
   const std::vector<float> x = input();
   for (const char* name :
-       {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4", "Q2_0", "Q8_K", "F16", "BF16", "F4"}) {
+       {"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4", "Q2_0", "Q8_K", "F16", "BF16", "F4", "TQ1_0",
+        "TQ2_0", "NVFP4", "Q1_0"}) {
     SCOPED_TRACE(name);
     const QuantFormat& f = *find_format(name);
     const Fixture expected = fixture(std::string(name) + ".enc");
@@ -151,6 +154,32 @@ TEST(Codec, BlockEncodeErrorIsNearTheSearchOfGgml) {
                  theirs = squared_error(f, x, fixture(std::string(name) + ".enc").encoded);
     EXPECT_LT(ours, 2.0 * theirs) << name;
     EXPECT_GT(ours, 0.2 * theirs) << name;
+  }
+}
+
+// Hashes of the tables that the package gguf expands (int8, row by row).
+TEST(Codec, GridsAreThoseOfThePackageGguf) {
+  const auto hash = [](const auto& grid) { return sha256_hex(std::as_bytes(std::span(&grid, 1))).substr(0, 16); };
+  EXPECT_EQ(hash(kIq2XxsGrid), "05826b5d3e472a3a");
+  EXPECT_EQ(hash(kIq2XsGrid), "06e47aaca60b4dc1");
+  EXPECT_EQ(hash(kIq2SGrid), "e1aa1473412b0552");
+  EXPECT_EQ(hash(kIq3XxsGrid), "46e35f5a997efdee");
+  EXPECT_EQ(hash(kIq3SGrid), "bd1af4945a1717c6");
+  EXPECT_EQ(hash(kIq1Grid), "07540ffc1aeaf6ad");
+}
+
+// Share of the sum of squares that the plain encoders of the IQ formats leave of a bell curve; a wrong bit
+// anywhere in the layout would leave more than half.
+TEST(Codec, GridEncodersKeepMostOfABellCurve) {
+  const std::vector<float> all = input(), x(all.begin(), all.begin() + 512);
+  double power = 0;
+  for (float v : x) power += double(v) * v;
+  for (const auto& [name, share] : {std::pair{"IQ1_S", 0.5}, {"IQ1_M", 0.45}, {"IQ2_XXS", 0.25}, {"IQ2_XS", 0.2},
+                                    {"IQ2_S", 0.15}, {"IQ3_XXS", 0.06}, {"IQ3_S", 0.04}}) {
+    const QuantFormat& f = *find_format(name);
+    std::vector<std::byte> bytes(format_bytes(f.id, x.size()));
+    f.encode(x.data(), bytes.data(), x.size());
+    EXPECT_LT(squared_error(f, x, bytes), share * power) << name << " " << squared_error(f, x, bytes) / power;
   }
 }
 

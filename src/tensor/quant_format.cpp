@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "tensor/codec.h"
+#include "tensor/grouped.h"
 
 namespace hone::tensor {
 namespace {
@@ -20,7 +21,7 @@ using D = DType;
 
 // clang-format off
 // Rows stand in the order of FormatId.
-constexpr std::array<QuantFormat, kFormatCount> kTable{{
+constexpr std::array<QuantFormat, kNamedCount> kTable{{
     // id, name, dtype, block, bytes, scale, sub-block, ggml type, activation only, decode, encode
     {F::kF32, "F32", D::kF32, 1, 4, kNone, 1, 0, false, CODEC(f32)},
     {F::kF16, "F16", D::kF16, 1, 2, kNone, 1, 1, false, CODEC(f16)},
@@ -60,6 +61,17 @@ constexpr std::array<QuantFormat, kFormatCount> kTable{{
     {F::kIQ4_XS, "IQ4_XS", D::kF32, 256, 136, kSuper, 32, 23, false, CODEC(iq4_xs)},
     {F::kMXFP4, "MXFP4", D::kF32, 32, 17, kOne, 32, 39, false, CODEC(mxfp4)},
     {F::kQ2_0, "Q2_0", D::kF32, 64, 18, kOne, 64, 42, false, CODEC(q2_0)},
+    {F::kIQ1_S, "IQ1_S", D::kF32, 256, 50, kSuper, 32, 19, false, CODEC(iq1_s)},
+    {F::kIQ1_M, "IQ1_M", D::kF32, 256, 56, kSuper, 16, 29, false, CODEC(iq1_m)},
+    {F::kIQ2_XXS, "IQ2_XXS", D::kF32, 256, 66, kSuper, 32, 16, false, CODEC(iq2_xxs)},
+    {F::kIQ2_XS, "IQ2_XS", D::kF32, 256, 74, kSuper, 16, 17, false, CODEC(iq2_xs)},
+    {F::kIQ2_S, "IQ2_S", D::kF32, 256, 82, kSuper, 16, 22, false, CODEC(iq2_s)},
+    {F::kIQ3_XXS, "IQ3_XXS", D::kF32, 256, 98, kSuper, 32, 18, false, CODEC(iq3_xxs)},
+    {F::kIQ3_S, "IQ3_S", D::kF32, 256, 110, kSuper, 32, 21, false, CODEC(iq3_s)},
+    {F::kTQ1_0, "TQ1_0", D::kF32, 256, 54, kOne, 256, 34, false, CODEC(tq1_0)},
+    {F::kTQ2_0, "TQ2_0", D::kF32, 256, 66, kOne, 256, 35, false, CODEC(tq2_0)},
+    {F::kNVFP4, "NVFP4", D::kF32, 64, 36, kOne, 16, 40, false, CODEC(nvfp4)},
+    {F::kQ1_0, "Q1_0", D::kF32, 128, 18, kOne, 128, 41, false, CODEC(q1_0)},
 }};
 // clang-format on
 #undef CODEC
@@ -98,7 +110,8 @@ int dtype_bits(DType dtype) {
 
 const QuantFormat& format(FormatId id) {
   HONE_CHECK(static_cast<size_t>(id) < kFormatCount);
-  return kTable[static_cast<size_t>(id)];
+  const auto i = static_cast<size_t>(id);
+  return i < kNamedCount ? kTable[i] : grouped_formats()[i - kNamedCount];
 }
 
 std::span<const QuantFormat> all_formats() {
@@ -106,9 +119,10 @@ std::span<const QuantFormat> all_formats() {
 }
 
 const QuantFormat* find_format(std::string_view name) {
-  const auto row =
-      std::ranges::find_if(kTable, [&](const QuantFormat& f) { return same_letters(f.name, name); });
-  return row == kTable.end() ? nullptr : &*row;
+  for (const std::span<const QuantFormat> rows : {all_formats(), grouped_formats()})
+    for (const QuantFormat& row : rows)
+      if (same_letters(row.name, name)) return &row;
+  return nullptr;
 }
 
 const QuantFormat* find_gguf_type(int type) {

@@ -19,15 +19,20 @@ const char* dtype_name(DType dtype);   // "F32", as safetensors spells it
 int dtype_bits(DType dtype);
 
 // Append only: the values are not stored in any file, but tables are indexed by them.
-enum class FormatId : uint8_t {
+enum class FormatId : uint16_t {
   // plain
   kF32, kF16, kBF16, kF64, kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64, kBool, kF8E4M3, kF8E5M2, kF8E8M0,
   kF8E4M3Fnuz, kF8E5M2Fnuz, kF6E2M3, kF6E3M2, kF4, kC64,
   // block formats of GGUF
   kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K, kQ8_K, kIQ4_NL, kIQ4_XS, kMXFP4, kQ2_0,
-  kCount
+  kIQ1_S, kIQ1_M, kIQ2_XXS, kIQ2_XS, kIQ2_S, kIQ3_XXS, kIQ3_S, kTQ1_0, kTQ2_0, kNVFP4, kQ1_0,
+  kNamedCount
 };
-inline constexpr size_t kFormatCount = static_cast<size_t>(FormatId::kCount);
+// Rows listed one by one; the ids after them are the grouped formats, generated from their axes (grouped.h):
+// 8 widths x 4 groups x 3 scale types x 3 zero kinds, and the float codes.
+inline constexpr size_t kNamedCount = static_cast<size_t>(FormatId::kNamedCount);
+inline constexpr size_t kGroupedCount = 8 * 4 * 3 * 3 + 2 * 4 * 4 + 2 + 2 + 3;
+inline constexpr size_t kFormatCount = kNamedCount + kGroupedCount;
 
 // What the scale of a block looks like; drives the scale search (quant/) and reports.
 enum class ScaleKind : uint8_t { kNone, kScale, kScaleMin, kSuperScale, kSuperScaleMin };
@@ -52,7 +57,7 @@ struct QuantFormat {
 };
 
 const QuantFormat& format(FormatId id);
-std::span<const QuantFormat> all_formats();
+std::span<const QuantFormat> all_formats();  // the named rows; grouped_formats() are the others
 const QuantFormat* find_format(std::string_view name);  // case-insensitive; null when unknown
 const QuantFormat* find_gguf_type(int type);            // null when not in the table
 

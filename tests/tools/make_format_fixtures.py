@@ -109,6 +109,28 @@ def codecs():
     pack("F4.enc", (codes[0::2] | (codes[1::2] << 4)).astype(np.uint8).tobytes())
 
 
+# Added later, with their own random numbers, so that the other fixtures stay as they are.
+MORE = {"IQ1_S": (19, 256, 50), "IQ1_M": (29, 256, 56), "IQ2_XXS": (16, 256, 66), "IQ2_XS": (17, 256, 74),
+        "IQ2_S": (22, 256, 82), "IQ3_XXS": (18, 256, 98), "IQ3_S": (21, 256, 110), "TQ1_0": (34, 256, 54),
+        "TQ2_0": (35, 256, 66), "NVFP4": (40, 64, 36), "Q1_0": (41, 128, 18)}
+
+
+def more_codecs():
+    random = np.random.default_rng(20262)
+    x = np.fromfile(path("codecs", "input.f32"), np.float32)
+    for name, (type_id, block, size) in MORE.items():
+        count = 2048 // block
+        raw = random.integers(0, 256, count * size, dtype=np.uint8)
+        values = ggml_decode(name.lower(), raw, count * block)
+        if name != "Q1_0":  # not in the gguf package
+            with np.errstate(all="ignore"):
+                reference = gguf.quants.dequantize(raw.reshape(1, -1), Q(type_id)).ravel().astype(np.float32)
+            assert ((values.view(np.uint32) == reference.view(np.uint32)) | (np.isnan(values) & np.isnan(reference))).all(), name
+        pack(name + ".dec", raw, values.tobytes())
+        if not name.startswith("IQ"):
+            pack(name + ".enc", ggml_encode(name.lower(), x, x.size // block * size))
+
+
 def digest(array):
     return hashlib.sha256(array.tobytes()).hexdigest()
 
@@ -237,6 +259,6 @@ def numpy_files():
 
 
 if __name__ == "__main__":
-    for part in (codecs, gguf_files, safetensors_files, numpy_files):
+    for part in (codecs, more_codecs, gguf_files, safetensors_files, numpy_files):
         if len(sys.argv) == 1 or part.__name__ in sys.argv[1:]:
             part()
