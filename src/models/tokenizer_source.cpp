@@ -43,6 +43,10 @@ text::VocabSpec read_vocab_spec(const tensor::Checkpoint& checkpoint) {
   spec.add_bos = flag("add_bos_token");
   spec.add_eos = flag("add_eos_token");
   spec.add_space_prefix = flag("add_space_prefix");
+  spec.remove_extra_whitespaces = flag("remove_extra_whitespaces");
+  spec.separator = id("seperator_token_id");  // the key's own spelling
+  spec.classifier = id("cls_token_id");
+  for (const int64_t byte : meta.get_ints(key("precompiled_charsmap"))) spec.precompiled_charsmap += static_cast<char>(byte);
   return spec;
 }
 
@@ -51,9 +55,11 @@ text::VocabSpec read_vocab_spec(const tensor::Checkpoint& checkpoint) {
 std::unique_ptr<text::Tokenizer> load_tokenizer(const tensor::Checkpoint& checkpoint) {
   if (checkpoint.kind == tensor::CheckpointKind::kGguf) return text::tokenizer_from_vocab(read_vocab_spec(checkpoint));
   const std::string* json = find_text(checkpoint, "tokenizer.json");
-  if (!json) fail(ErrorKind::kBadInput, "[models] {}: no tokenizer.json beside the weights", checkpoint.source_name());
-  const std::string* config = find_text(checkpoint, "tokenizer_config.json");
-  return text::tokenizer_from_json(*json, config ? *config : std::string_view());
+  const std::string* config_text = find_text(checkpoint, "tokenizer_config.json");
+  const std::string_view config = config_text ? *config_text : std::string_view();
+  if (json) return text::tokenizer_from_json(*json, config);
+  if (const std::string* pieces = find_text(checkpoint, "tokenizer.model")) return text::tokenizer_from_sentencepiece(*pieces, config);
+  fail(ErrorKind::kBadInput, "[models] {}: neither tokenizer.json nor tokenizer.model beside the weights", checkpoint.source_name());
 }
 
 // A template of its own file wins; tokenizer_config.json may hold one template or a list of named ones.

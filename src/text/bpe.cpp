@@ -10,7 +10,11 @@ namespace {
 
 constexpr size_t kShortPiece = 24;  // below this a scan for the best pair beats a heap (measured)
 
-void merge_short(const MergeTable& table, std::vector<Symbol>& symbols) {
+void note_step(Steps* steps, const MergeTable::Entry& e) {
+  if (steps && e.result < steps->unused->size() && (*steps->unused)[e.result]) steps->parts[e.result] = {e.left, e.right};
+}
+
+void merge_short(const MergeTable& table, std::vector<Symbol>& symbols, Steps* steps) {
   constexpr uint32_t kNone = 0xFFFFFFFFu;
   uint32_t ranks[kShortPiece], results[kShortPiece];
   size_t n = symbols.size();
@@ -18,6 +22,7 @@ void merge_short(const MergeTable& table, std::vector<Symbol>& symbols) {
     const auto* e = table.find(symbols[i].id, symbols[i + 1].id);
     ranks[i] = e ? e->rank : kNone;
     results[i] = e ? e->result : 0;
+    if (e) note_step(steps, *e);
   };
   for (size_t i = 0; i + 1 < n; ++i) look(i);
   while (n > 1) {
@@ -33,8 +38,8 @@ void merge_short(const MergeTable& table, std::vector<Symbol>& symbols) {
       results[i] = results[i + 1];
     }
     --n;
-    if (best + 1 < n) look(best);
     if (best > 0) look(best - 1);
+    if (best + 1 < n) look(best);
   }
   symbols.resize(n);
 }
@@ -79,9 +84,9 @@ const MergeTable::Entry* MergeTable::find(uint32_t left, uint32_t right) const {
   return e.left == kEmpty ? nullptr : &e;
 }
 
-void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols) {
+void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols, Steps* steps) {
   if (symbols.size() < 2) return;
-  if (symbols.size() <= kShortPiece) return merge_short(table, symbols);
+  if (symbols.size() <= kShortPiece) return merge_short(table, symbols, steps);
 
   // A doubly linked list over the array; merged-away symbols have size 0. Heap entries are checked when
   // they are taken, so nothing is ever removed from the heap.
@@ -94,7 +99,10 @@ void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols) {
   const auto offer = [&](uint32_t i) {
     if (next[i] >= n) return;
     const uint32_t left = symbols[i].id, right = symbols[next[i]].id;
-    if (const auto* e = table.find(left, right)) heap.push({e->rank, i, left, right, e->result});
+    if (const auto* e = table.find(left, right)) {
+      heap.push({e->rank, i, left, right, e->result});
+      note_step(steps, *e);
+    }
   };
   for (uint32_t i = 0; i + 1 < n; ++i) offer(i);
   std::vector<bool> gone(n, false);
@@ -109,8 +117,8 @@ void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols) {
     gone[j] = true;
     next[i] = next[j];
     if (next[i] < n) previous[next[i]] = i;
-    offer(i);
     if (previous[i] < n) offer(previous[i]);
+    offer(i);
   }
   size_t kept = 0;
   for (uint32_t i = 0; i < n; i = next[i]) symbols[kept++] = symbols[i];

@@ -36,9 +36,17 @@ struct Symbol {
   uint32_t begin, size;  // bytes of the piece
 };
 inline constexpr uint32_t kNoSymbol = 0xFFFFFFFEu;
+// Set in the id of a symbol that is a token already and never merges (SentencePiece's user-defined symbols).
+inline constexpr uint32_t kFrozen = 0x80000000u;
 
-// Merges until no pair is left; symbols is compacted in place. O(n log n).
-void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols);
+// How pieces that may only be steps (SentencePiece's type UNUSED) were last put together: symbol -> its parts.
+struct Steps {
+  const std::vector<bool>* unused = nullptr;  // by id
+  std::unordered_map<uint32_t, std::pair<uint32_t, uint32_t>> parts;
+};
+
+// Merges until no pair is left; symbols is compacted in place. O(n log n). steps may be null.
+void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols, Steps* steps = nullptr);
 
 // The model of tokenizer.json and of GGUF: see make_bpe and the two functions below.
 struct BpeOptions {
@@ -61,7 +69,12 @@ std::unique_ptr<Model> make_bpe_from_merges(Vocabulary vocabulary, const std::ve
 // they are appended to extra_characters. `mergeable` (by id) leaves out control, unknown and byte tokens.
 std::vector<Merge> merges_from_scores(const Vocabulary& vocabulary, const std::vector<float>& scores,
                                       const std::vector<bool>& mergeable, std::vector<std::string>& extra_characters);
+struct ScoreOptions {
+  bool byte_fallback = true;     // where the vocabulary has the bytes of a character
+  std::vector<TokenId> frozen;   // found before anything is merged, longest first; never part of a merge
+  std::vector<bool> unused;      // by id: taken apart again after merging; empty: none
+};
 std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, const std::vector<float>& scores, const std::vector<bool>& mergeable,
-                                            std::optional<TokenId> unknown);
+                                            std::optional<TokenId> unknown, const ScoreOptions& options = {});
 
 }  // namespace hone::text

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "text/bpe.h"
+#include "text/trie.h"
 #include "text/unicode.h"
 
 namespace hone::text {
@@ -26,13 +27,26 @@ class Bpe final : public Model {
     }
   }
 
+  void set_score_options(const ScoreOptions& options) {
+    options_.byte_fallback = options.byte_fallback;
+    for (const TokenId id : options.frozen) {
+      const std::string& piece = *vocabulary_.piece(id);
+      frozen_.add(piece, id);
+      whole_text_ = whole_text_ || has_inner_mark(piece);
+    }
+    if (std::find(options.unused.begin(), options.unused.end(), true) != options.unused.end()) {
+      unused_ = options.unused;
+      whole_text_ = true;  // how a step was last made is remembered across words
+    }
+  }
+
   void set_extra_characters(const std::vector<std::string>& characters) {
     for (size_t i = 0; i < characters.size(); ++i) extra_.emplace(characters[i], static_cast<uint32_t>(vocabulary_.size() + i));
   }
 
   void set_merges(const std::vector<Merge>& merges) {
     table_.reserve(merges.size());
-    splits_at_marks_ = vocabulary_.find(kSpaceMark) && options_.prefix.empty() && options_.suffix.empty() && !options_.ignore_merges;
+    splits_at_marks_ = vocabulary_.find(kSpaceMark) && options_.prefix.empty() && options_.suffix.empty() && !options_.ignore_merges && !whole_text_;
     for (const Merge& m : merges) {
       table_.insert(m.left, m.right, m.rank, m.result);
       if (const std::string* result = vocabulary_.piece(static_cast<TokenId>(m.result)); result && splits_at_marks_)
@@ -62,10 +76,22 @@ class Bpe final : public Model {
     thread_local std::vector<Symbol> symbols;
     symbols.clear();
     to_symbols(piece, symbols);
-    merge_symbols(table_, symbols);
+    if (unused_.empty()) {
+      merge_symbols(table_, symbols);
+    } else {
+      Steps steps{&unused_, {}};
+      merge_symbols(table_, symbols, &steps);
+      take_apart(piece, steps, symbols);
+    }
+    bool after_unknown = false;
     for (const Symbol& s : symbols) {
-      if (s.id < vocabulary_.size()) ids.push_back(static_cast<TokenId>(s.id));
-      else unmerged(piece.substr(s.begin, s.size), ids);
+      const uint32_t id = s.id & kFrozen && s.id != kNoSymbol ? s.id & ~kFrozen : s.id;
+      if (id < vocabulary_.size()) {
+        ids.push_back(static_cast<TokenId>(id));
+        after_unknown = false;
+      } else {
+        unmerged(piece.substr(s.begin, s.size), after_unknown, ids);
+      }
     }
     if (symbols.capacity() > (1u << 20)) symbols = {};
   }
@@ -113,6 +139,12 @@ class Bpe final : public Model {
   void to_symbols(std::string_view piece, std::vector<Symbol>& symbols) const {
     std::optional<Symbol> pending;  // an unknown that may still grow (fuse_unk)
     for (size_t i = 0; i < piece.size();) {
+      int32_t frozen = 0;
+      if (const size_t n = frozen_.empty() ? 0 : frozen_.longest(piece, i, &frozen); n) {
+        symbols.push_back({static_cast<uint32_t>(frozen) | kFrozen, static_cast<uint32_t>(i), static_cast<uint32_t>(n)});
+        i += n;
+        continue;
+      }
       const Decoded d = decode_utf8(piece, i);
       const auto begin = static_cast<uint32_t>(i);
       const uint32_t id = symbol_of(piece, i, d);
@@ -140,13 +172,39 @@ class Bpe final : public Model {
     return complete_bytes_ || std::all_of(text.begin(), text.end(), [&](char c) { return bytes_[static_cast<uint8_t>(c)] >= 0; });
   }
 
-  // A symbol that is no token (SentencePiece): its bytes, or the unknown token.
-  void unmerged(std::string_view text, std::vector<TokenId>& ids) const {
-    if (has_bytes(text)) {
+  // A symbol that is no token (SentencePiece): its bytes, or one unknown token for a run of them.
+  void unmerged(std::string_view text, bool& after_unknown, std::vector<TokenId>& ids) const {
+    if (options_.byte_fallback && has_bytes(text)) {
       for (const char c : text) ids.push_back(bytes_[static_cast<uint8_t>(c)]);
+      after_unknown = false;
     } else if (unknown) {
-      if (ids.empty() || ids.back() != *unknown) ids.push_back(*unknown);
+      if (!after_unknown) ids.push_back(*unknown);
+      after_unknown = true;
     }
+  }
+
+  // Replaces symbols of the type UNUSED by what they were made of.
+  void take_apart(std::string_view piece, const Steps& steps, std::vector<Symbol>& symbols) const {
+    std::vector<Symbol> out, stack;
+    for (const Symbol& s : symbols) {
+      stack.push_back(s);
+      while (!stack.empty()) {
+        const Symbol top = stack.back();
+        stack.pop_back();
+        const auto it = steps.parts.find(top.id);
+        if (it == steps.parts.end()) {
+          out.push_back(top);
+          continue;
+        }
+        const auto [left, right] = it->second;
+        const std::string* text = vocabulary_.piece(static_cast<TokenId>(left));
+        const uint32_t size = text && left < vocabulary_.size() ? static_cast<uint32_t>(text->size())
+                                                                : decode_utf8(piece, top.begin).length;
+        stack.push_back({right, top.begin + size, top.size - size});
+        stack.push_back({left, top.begin, size});
+      }
+    }
+    symbols = std::move(out);
   }
 
   BpeOptions options_;
@@ -154,7 +212,9 @@ class Bpe final : public Model {
   std::array<TokenId, 256> bytes_{};
   std::array<uint32_t, 0x250> characters_{};  // symbols of the most common characters
   std::unordered_map<std::string, uint32_t> extra_;
-  bool complete_bytes_ = false, splits_at_marks_ = false;
+  ByteTrie frozen_;
+  std::vector<bool> unused_;
+  bool complete_bytes_ = false, splits_at_marks_ = false, whole_text_ = false;
 };
 
 uint32_t known(const Vocabulary& vocabulary, std::string_view piece, size_t rank) {
@@ -276,7 +336,7 @@ std::vector<Merge> merges_from_scores(const Vocabulary& vocabulary, const std::v
 }
 
 std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, const std::vector<float>& scores, const std::vector<bool>& mergeable,
-                                            std::optional<TokenId> unknown) {
+                                            std::optional<TokenId> unknown, const ScoreOptions& score_options) {
   std::vector<std::string> extra_characters;
   const std::vector<Merge> merges = merges_from_scores(vocabulary, scores, mergeable, extra_characters);
   BpeOptions options;
@@ -284,6 +344,7 @@ std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, const std::ve
   options.fuse_unknown = true;
   options.bytes_after_merging = true;
   auto model = std::make_unique<Bpe>(std::move(vocabulary), options, unknown);
+  model->set_score_options(score_options);
   model->set_extra_characters(extra_characters);
   model->set_merges(merges);
   return model;

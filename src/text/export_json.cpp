@@ -129,9 +129,82 @@ Json merge_list(const VocabSpec& spec) {
   return list;
 }
 
+std::string to_base64(std::string_view bytes) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t bits = 0;
+    const size_t n = std::min<size_t>(3, bytes.size() - i);
+    for (size_t k = 0; k < 3; ++k) bits = bits << 8 | (k < n ? static_cast<uint8_t>(bytes[i + k]) : 0u);
+    for (size_t k = 0; k < 4; ++k) out += k <= n ? kDigits[bits >> (18 - 6 * k) & 63] : '=';
+  }
+  return out;
+}
+
+// SentencePiece's map and its handling of spaces, as transformers converts them.
+Json character_rules(const VocabSpec& spec) {
+  Json rules = Json::array();
+  if (!spec.precompiled_charsmap.empty()) {
+    rules.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", to_base64(spec.precompiled_charsmap)}});
+    logger().warn("[tokenizer] tokenizer.json applies the character map by grapheme clusters, SentencePiece by the longest match; text with combining marks may get other ids");
+  }
+  if (spec.remove_extra_whitespaces.value_or(false)) {
+    rules.push_back({{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}});
+    rules.push_back({{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}});
+  }
+  return rules;
+}
+
+void fill_unigram(const VocabSpec& spec, Json& root) {
+  const bool prefix = spec.add_space_prefix.value_or(true);
+  Json rules = character_rules(spec);
+  root["normalizer"] = rules.empty() ? Json(nullptr) : sequence("normalizers", std::move(rules));
+  const Json mark = {{"type", "Metaspace"}, {"replacement", kMark}, {"prepend_scheme", prefix ? "always" : "never"}, {"split", false}};
+  root["pre_tokenizer"] = mark;
+  root["decoder"] = mark;
+  root["post_processor"] = post_processor(spec, spec.add_bos.value_or(false), spec.add_eos.value_or(true), nullptr);
+  Json pieces = Json::array();
+  float lowest = 0.0f;
+  for (const float score : spec.scores) lowest = std::min(lowest, score);
+  bool bytes = false;
+  for (size_t i = 0; i < spec.tokens.size(); ++i) {
+    const int32_t type = type_of(spec, i);
+    bytes = bytes || type == 6;
+    // A piece that must not be chosen gets a score that no path takes.
+    pieces.push_back({spec.tokens[i], type == 1 || type == 4 ? spec.scores[i] : type == 2 ? 0.0f : lowest - 1000.0f});
+  }
+  root["model"] = {{"type", "Unigram"}, {"unk_id", spec.unknown.value_or(2)}, {"vocab", std::move(pieces)}, {"byte_fallback", bytes}};
+}
+
+void fill_word_piece(const VocabSpec& spec, Json& root) {
+  Json::object_t pieces;
+  bool upper = false;
+  Vocabulary seen;
+  for (size_t i = 0; i < spec.tokens.size(); ++i) {
+    const std::string piece = type_of(spec, i) == 1 ? word_piece_of(spec.tokens[i]) : spec.tokens[i];
+    upper = upper || is_cased_piece(spec, i);
+    if (seen.find(piece)) continue;
+    seen.set(static_cast<TokenId>(i), piece);
+    pieces.emplace_back(piece, i);
+  }
+  const auto name = [&](std::optional<TokenId> id, size_t otherwise) {
+    const size_t at = id ? static_cast<size_t>(*id) : otherwise;
+    return at < spec.tokens.size() ? spec.tokens[at] : std::string("[UNK]");
+  };
+  root["normalizer"] = {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", nullptr}, {"lowercase", !upper}};
+  root["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
+  root["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
+  VocabSpec around = spec;
+  around.bos = spec.classifier ? spec.classifier : spec.bos;
+  around.eos = spec.separator ? spec.separator : spec.eos;
+  root["post_processor"] = post_processor(around, spec.add_bos.value_or(true), spec.add_eos.value_or(true), nullptr);
+  root["model"] = {{"type", "WordPiece"}, {"unk_token", name(spec.unknown, 100)}, {"continuing_subword_prefix", "##"},
+                   {"max_input_chars_per_word", 100}, {"vocab", Json(std::move(pieces))}};
+}
+
 void fill_sentencepiece(const VocabSpec& spec, Json& root) {
   const bool prefix = spec.add_space_prefix.value_or(true);
-  Json normalizers = Json::array();
+  Json normalizers = character_rules(spec);
   if (prefix) normalizers.push_back({{"type", "Prepend"}, {"prepend", kMark}});
   normalizers.push_back(replace(" ", kMark));
   root["normalizer"] = sequence("normalizers", std::move(normalizers));
@@ -148,8 +221,13 @@ void fill_sentencepiece(const VocabSpec& spec, Json& root) {
 
 std::string json_from_vocab_spec(const VocabSpec& spec) {
   Json root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added_tokens(spec)}};
-  if (spec.model == "gpt2") fill_byte_level(spec, root);
-  else if (spec.model == "llama") fill_sentencepiece(spec, root);
+  using Fill = void (*)(const VocabSpec&, Json&);
+  static constexpr std::pair<const char*, Fill> kModels[] = {
+      {"gpt2", fill_byte_level}, {"llama", fill_sentencepiece}, {"t5", fill_unigram}, {"bert", fill_word_piece}};
+  Fill fill = nullptr;
+  for (const auto& [name, function] : kModels)
+    if (spec.model == name) fill = function;
+  if (fill) fill(spec, root);
   else fail(ErrorKind::kUnsupported, "[tokenizer] vocabulary model '{}' has no tokenizer.json form here", spec.model);
   return dump_json(root, 2);
 }

@@ -20,6 +20,11 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual void apply(std::string& text) const = 0;  // valid UTF-8 in and out
+  // The same for one part of a text between added tokens; at_start: the first part.
+  virtual void apply_part(std::string& text, bool at_start) const {
+    (void)at_start;
+    apply(text);
+  }
 };
 std::unique_ptr<Normalizer> make_normalizer(const Doc& object);
 std::unique_ptr<Normalizer> make_precompiled(const Doc& object);  // precompiled.cpp

@@ -154,6 +154,8 @@ class PipelineTokenizer final : public Tokenizer {
   }
 
   VocabSpec to_vocab_spec() const override {
+    if (parts_.spec && !parts_.spec->refusal.empty())
+      fail(ErrorKind::kUnsupported, "[tokenizer] this tokenizer cannot be written to GGUF exactly: {}", parts_.spec->refusal);
     return parts_.spec ? *parts_.spec : vocab_spec_from_json(parts_.tokenizer_json, parts_.config_json);
   }
   std::string to_tokenizer_json() const override {
@@ -170,7 +172,7 @@ class PipelineTokenizer final : public Tokenizer {
   void encode_plain(std::string_view raw, bool at_start, const EncodeOptions& options, PieceCache& cache, std::vector<TokenId>& ids) const {
     std::string text(raw);
     if (parts_.normalizer) {
-      parts_.normalizer->apply(text);
+      parts_.normalizer->apply_part(text, at_start);
       check_growth(raw.size(), text.size());
     }
     for (const auto& part : split(normalized_, text, options)) {
@@ -249,10 +251,17 @@ std::optional<std::string> config_token(const Doc& config, const char* key) {
 
 std::string StreamDecoder::push(TokenId id) {
   std::string bytes = tokenizer_.token_bytes(id, skip_);
-  if (first_ && !bytes.empty()) {
+  if (!continuation_ && first_) {
+    // How many of the first spaces stay is known once something else follows: the whole decoder says it.
+    head_.push_back(id);
+    const size_t spaces = std::min(bytes.find_first_not_of(' '), bytes.size());
+    first_spaces_ += spaces;
+    if (spaces == bytes.size()) return {};
+    const std::string text = tokenizer_.decode(head_, skip_);
+    const size_t kept = std::min(text.find_first_not_of(' '), text.size());
+    bytes.replace(0, spaces, std::min(kept, first_spaces_), ' ');
     first_ = false;
-    // decode() of one token applies the rule for first spaces.
-    if (!continuation_ && bytes[0] == ' ' && !tokenizer_.decode({id}, skip_).starts_with(' ')) bytes.erase(0, 1);
+    head_.clear();
   }
   pending_ += bytes;
   const size_t tail = incomplete_tail(pending_);
@@ -262,8 +271,9 @@ std::string StreamDecoder::push(TokenId id) {
 }
 
 std::string StreamDecoder::finish() {
-  std::string rest = to_valid_utf8(pending_);
+  std::string rest = head_.empty() ? to_valid_utf8(pending_) : tokenizer_.decode(head_, skip_);
   pending_.clear();
+  head_.clear();
   return rest;
 }
 

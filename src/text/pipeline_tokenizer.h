@@ -27,6 +27,13 @@ std::string json_from_vocab_spec(const VocabSpec& spec);
 // Names in tokenizer_config.json: "bos_token" and the like, a string or an object with "content".
 std::optional<std::string> config_token(const Doc& config, const char* key);
 
+// llama.cpp keeps a vocabulary of WordPiece with a space mark before words instead of ## before the rest of
+// them: the piece as WordPiece spells it.
+std::string word_piece_of(const std::string& token);
+// A capital in a piece of a "bert" vocabulary: it belongs to a cased model. (The file does not say so, and
+// llama.cpp lowers every text.)
+bool is_cased_piece(const VocabSpec& spec, size_t id);
+
 // Phi-3's GGUF does not carry that its chat markers swallow the spaces behind them; llama.cpp goes by the
 // model's name, hone by the vocabulary. True when spec is that vocabulary.
 bool is_phi3(const VocabSpec& spec);

@@ -1,4 +1,4 @@
-// Tokenizers: text to ids and back, from tokenizer.json and from the vocabulary of a GGUF file.
+// Tokenizers: text to ids and back, from tokenizer.json, tokenizer.model and the vocabulary of a GGUF file.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ using TokenId = int32_t;
 
 // What GGUF metadata says about a tokenizer (keys tokenizer.ggml.*), as plain data.
 struct VocabSpec {
-  std::string model;                  // "llama" (SentencePiece BPE) or "gpt2" (byte-level BPE)
+  std::string model;                  // "llama" (SentencePiece BPE), "gpt2" (byte-level BPE), "t5" (Unigram), "bert" (WordPiece)
   std::string pre;                    // name of the pre-tokenizer, byte-level BPE only
   std::vector<std::string> tokens;
   std::vector<float> scores;          // empty when absent
@@ -22,6 +22,10 @@ struct VocabSpec {
   std::vector<std::string> merges;    // "left right"
   std::optional<TokenId> bos, eos, eot, unknown, padding;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
+  std::optional<bool> remove_extra_whitespaces;  // SentencePiece's; absent: no
+  std::string precompiled_charsmap;   // SentencePiece's character map, raw bytes; empty: none
+  std::optional<TokenId> separator, classifier;  // BERT's [SEP] and [CLS]
+  std::string refusal;                // not a key: why the tokenizer it came from has no GGUF form; empty: it has
 };
 
 struct EncodeOptions {
@@ -56,6 +60,10 @@ class Tokenizer {
 // Error(kBadInput) for malformed documents, Error(kUnsupported) names the component not supported.
 std::unique_ptr<Tokenizer> tokenizer_from_json(std::string_view tokenizer_json, std::string_view tokenizer_config_json = {});
 std::unique_ptr<Tokenizer> tokenizer_from_vocab(VocabSpec spec);
+// tokenizer.model of SentencePiece (protobuf): ids and texts of the package sentencepiece. The configuration's
+// added_tokens_decoder, add_bos_token, add_eos_token and "legacy" (whether text behind an added token gets the
+// dummy prefix, too) act as in transformers' classes for such files.
+std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(std::string_view model, std::string_view tokenizer_config_json = {});
 
 // Joins token bytes into text and gives out whole UTF-8 characters only.
 class StreamDecoder {
@@ -70,7 +78,9 @@ class StreamDecoder {
   const Tokenizer& tokenizer_;
   bool skip_, continuation_;
   std::string pending_;
-  bool first_ = true;
+  bool first_ = true;            // nothing but spaces so far
+  std::vector<TokenId> head_;    // the tokens of those spaces
+  size_t first_spaces_ = 0;
 };
 
 }  // namespace hone::text

@@ -1,10 +1,13 @@
-// The tokenizer that a GGUF file describes: models "gpt2" (byte-level BPE) and "llama" (SentencePiece BPE).
+// The tokenizer that a GGUF file describes: models "gpt2" (byte-level BPE), "llama" (SentencePiece BPE), "t5"
+// (SentencePiece Unigram) and "bert" (WordPiece).
+#include <algorithm>
 #include <set>
 
 #include "base/log.h"
 #include "text/bpe.h"
 #include "text/pipeline_tokenizer.h"
 #include "text/pre_table.h"
+#include "text/sentencepiece_model.h"
 #include "text/unicode.h"
 
 namespace hone::text {
@@ -20,7 +23,8 @@ void check_spec(const VocabSpec& spec) {
   if (!spec.scores.empty() && spec.scores.size() != spec.tokens.size())
     fail(ErrorKind::kBadInput, "[tokenizer] {} scores for {} tokens", spec.scores.size(), spec.tokens.size());
   const std::pair<const char*, std::optional<TokenId>> ids[] = {
-      {"bos", spec.bos}, {"eos", spec.eos}, {"eot", spec.eot}, {"unknown", spec.unknown}, {"padding", spec.padding}};
+      {"bos", spec.bos}, {"eos", spec.eos}, {"eot", spec.eot}, {"unknown", spec.unknown}, {"padding", spec.padding},
+      {"separator", spec.separator}, {"classifier", spec.classifier}};
   for (const auto& [name, id] : ids)
     if (id && (*id < 0 || static_cast<size_t>(*id) >= spec.tokens.size()))
       fail(ErrorKind::kBadInput, "[tokenizer] the {} token id {} is outside the vocabulary of {}", name, *id, spec.tokens.size());
@@ -85,16 +89,61 @@ void build_byte_level(const VocabSpec& spec, TokenizerParts& parts) {
   add_affixes(spec.add_bos.value_or(row.add_bos), spec.add_eos.value_or(false), parts);
 }
 
+void check_scores(const VocabSpec& spec) {
+  if (spec.scores.empty()) fail(ErrorKind::kBadInput, "[tokenizer] a '{}' vocabulary needs scores (tokenizer.ggml.scores)", spec.model);
+  // NaN would make the order of merges undefined.
+  for (const float score : spec.scores)
+    if (score != score) fail(ErrorKind::kBadInput, "[tokenizer] a score is not a number");
+}
+
+// What was a tokenizer.model with rules that llama.cpp's "llama" does not know, or Unigram.
+void build_pieces(const VocabSpec& spec, TokenizerParts& parts) {
+  check_scores(spec);
+  const std::optional<TokenId> bos = parts.bos, eos = parts.eos;
+  text::build_sentencepiece(sentencepiece_of(spec), true, parts);
+  parts.bos = bos;
+  parts.eos = eos;
+  const bool unigram = spec.model == "t5";
+  add_affixes(spec.add_bos.value_or(!unigram), spec.add_eos.value_or(unigram), parts);
+}
+
+void build_word_piece(const VocabSpec& spec, TokenizerParts& parts) {
+  Doc vocabulary = Doc::object();
+  bool upper = false;
+  for (size_t i = 0; i < spec.tokens.size(); ++i) {
+    const std::string piece = type_of(spec, i) == kNormal ? word_piece_of(spec.tokens[i]) : spec.tokens[i];
+    upper = upper || is_cased_piece(spec, i);
+    if (!piece.empty() && !vocabulary.contains(piece)) vocabulary[piece] = i;
+  }
+  const auto name = [&](std::optional<TokenId> id, size_t otherwise) {
+    const size_t at = id ? static_cast<size_t>(*id) : otherwise;
+    return at < spec.tokens.size() ? spec.tokens[at] : std::string("[UNK]");
+  };
+  parts.model = make_model({{"type", "WordPiece"}, {"unk_token", name(spec.unknown, 100)}, {"continuing_subword_prefix", "##"},
+                            {"max_input_chars_per_word", 100}, {"vocab", std::move(vocabulary)}});
+  // A vocabulary with capitals belongs to a cased model: llama.cpp would lower its texts all the same.
+  parts.normalizer = make_normalizer({{"type", "BertNormalizer"}, {"lowercase", !upper}});
+  parts.pre_tokenizer = make_pre_tokenizer({{"type", "BertPreTokenizer"}});
+  parts.decoder = make_decoder({{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}});
+  const auto id_or = [&](std::optional<TokenId> id, std::optional<TokenId> second, TokenId otherwise) {
+    const TokenId found = id ? *id : second.value_or(otherwise);
+    if (static_cast<size_t>(found) >= spec.tokens.size()) fail(ErrorKind::kBadInput, "[tokenizer] the vocabulary lacks [CLS] or [SEP]");
+    return found;
+  };
+  std::vector<TokenId> before, after;
+  if (spec.add_bos.value_or(true)) before.push_back(id_or(spec.classifier, spec.bos, 101));
+  if (spec.add_eos.value_or(true)) after.push_back(id_or(spec.separator, spec.eos, 102));
+  parts.post_processor = make_affixes(std::move(before), std::move(after));
+}
+
 void build_sentencepiece(const VocabSpec& spec, TokenizerParts& parts) {
-  if (spec.scores.empty()) fail(ErrorKind::kBadInput, "[tokenizer] a 'llama' vocabulary needs scores (tokenizer.ggml.scores)");
+  if (spec.remove_extra_whitespaces.value_or(false) || !spec.precompiled_charsmap.empty()) return build_pieces(spec, parts);
+  check_scores(spec);
   std::vector<bool> mergeable(spec.tokens.size());
   for (size_t i = 0; i < spec.tokens.size(); ++i) {
     const int32_t type = type_of(spec, i);
     mergeable[i] = type == kNormal || type == kUserDefined || type == kUnused;
   }
-  // NaN would make the order of merges undefined.
-  for (const float score : spec.scores)
-    if (score != score) fail(ErrorKind::kBadInput, "[tokenizer] a score is not a number");
   parts.model = make_bpe_from_scores(vocabulary_of(spec), spec.scores, mergeable, spec.unknown);
   const bool prefix = spec.add_space_prefix.value_or(true);
   const Doc to_mark = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\xE2\x96\x81"}};
@@ -113,6 +162,19 @@ void build_sentencepiece(const VocabSpec& spec, TokenizerParts& parts) {
 
 }  // namespace
 
+std::string word_piece_of(const std::string& token) {
+  constexpr std::string_view mark = "\xE2\x96\x81";
+  if (token.starts_with(mark)) return token.substr(mark.size());
+  if (token.starts_with('[') && token.ends_with(']')) return token;
+  return "##" + token;
+}
+
+bool is_cased_piece(const VocabSpec& spec, size_t id) {
+  const std::string& token = spec.tokens[id];
+  return type_of(spec, id) == kNormal && !token.starts_with('[') &&
+         std::any_of(token.begin(), token.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
 bool is_phi3(const VocabSpec& spec) {
   return spec.model == "llama" && spec.tokens.size() >= 32011 && spec.tokens[32001] == "<|assistant|>" && spec.tokens[32002] == "<|placeholder1|>";
 }
@@ -126,14 +188,15 @@ bool strips_right(const VocabSpec& spec, TokenId id) {
 std::unique_ptr<Tokenizer> tokenizer_from_vocab(VocabSpec spec) {
   check_spec(spec);
   using Build = void (*)(const VocabSpec&, TokenizerParts&);
-  static constexpr std::pair<const char*, Build> kModels[] = {{"gpt2", build_byte_level}, {"llama", build_sentencepiece}};
+  static constexpr std::pair<const char*, Build> kModels[] = {
+      {"gpt2", build_byte_level}, {"llama", build_sentencepiece}, {"t5", build_pieces}, {"bert", build_word_piece}};
   TokenizerParts parts;
   const bool sentencepiece = spec.model == "llama";
-  const auto or_default = [&](std::optional<TokenId> id, TokenId fallback) {
-    return id || !sentencepiece || static_cast<size_t>(fallback) >= spec.tokens.size() ? id : std::optional<TokenId>(fallback);
+  const auto or_default = [&](std::optional<TokenId> id, bool defaults, TokenId fallback) {
+    return id || !defaults || static_cast<size_t>(fallback) >= spec.tokens.size() ? id : std::optional<TokenId>(fallback);
   };
-  parts.bos = or_default(spec.bos, 1);
-  parts.eos = or_default(spec.eos, 2);
+  parts.bos = or_default(spec.bos, sentencepiece, 1);
+  parts.eos = sentencepiece ? or_default(spec.eos, true, 2) : or_default(spec.eos, spec.model == "t5", 1);
   parts.eot = spec.eot;
   if (sentencepiece && !spec.unknown && type_of(spec, 0) == kUnknown) spec.unknown = 0;
   Build build = nullptr;
@@ -141,7 +204,7 @@ std::unique_ptr<Tokenizer> tokenizer_from_vocab(VocabSpec spec) {
     if (spec.model == name) build = function;
   if (!build) fail(ErrorKind::kUnsupported, "[tokenizer] vocabulary model '{}' (tokenizer.ggml.model) is not supported", spec.model);
   build(spec, parts);
-  parts.added = added_tokens(spec);
+  if (parts.added.empty()) parts.added = added_tokens(spec);
   spec.bos = parts.bos;  // so that an export states the defaults
   spec.eos = parts.eos;
   parts.spec = std::move(spec);
