@@ -13,28 +13,6 @@ namespace {
 // Rows of the rotary tables when the caller names no context: what a checkpoint claims is not memory.
 constexpr int64_t kMaxDefaultRows = 131072;
 
-void add_layer(const ModelConfig& c, int64_t layer, bool permuted, std::vector<TensorInfo>& list) {
-  const std::string blk = fmt::format("blk.{}.", layer), hf = fmt::format("model.layers.{}.", layer);
-  const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  auto vector = [&](const std::string& gguf, const std::string& name, Role role, int64_t size, int64_t heads = 0) {
-    list.push_back({blk + gguf, hf + name, role, layer, {size}, true, heads, true});
-  };
-  auto matrix = [&](const char* gguf, const char* name, Role role, int64_t out, int64_t in, bool bias, int64_t heads = 0) {
-    list.push_back({fmt::format("{}{}.weight", blk, gguf), fmt::format("{}{}.weight", hf, name), role, layer, {out, in},
-                    true, heads, false});
-    if (bias) vector(std::string(gguf) + ".bias", std::string(name) + ".bias", Role::kBias, out, heads);
-  };
-  vector("attn_norm.weight", "input_layernorm.weight", Role::kNorm, c.hidden_size);
-  matrix("attn_q", "self_attn.q_proj", Role::kQuery, q, c.hidden_size, c.attention_bias, permuted ? c.heads : 0);
-  matrix("attn_k", "self_attn.k_proj", Role::kKey, kv, c.hidden_size, c.attention_bias, permuted ? c.kv_heads : 0);
-  matrix("attn_v", "self_attn.v_proj", Role::kValue, kv, c.hidden_size, c.attention_bias);
-  matrix("attn_output", "self_attn.o_proj", Role::kAttentionOutput, c.hidden_size, q, c.output_bias);
-  vector("ffn_norm.weight", "post_attention_layernorm.weight", Role::kNorm, c.hidden_size);
-  matrix("ffn_gate", "mlp.gate_proj", Role::kGate, c.ffn_size, c.hidden_size, c.mlp_bias);
-  matrix("ffn_up", "mlp.up_proj", Role::kUp, c.ffn_size, c.hidden_size, c.mlp_bias);
-  matrix("ffn_down", "mlp.down_proj", Role::kDown, c.hidden_size, c.ffn_size, c.mlp_bias);
-}
-
 // The stored tensor as a constant: its bytes in place, or lazy where the rows are made on demand.
 ir::Constant stored_constant(const tensor::NamedTensor& tensor, bool transposed) {
   ir::Constant constant;
@@ -51,24 +29,15 @@ ir::Constant stored_constant(const tensor::NamedTensor& tensor, bool transposed)
 
 }  // namespace
 
-std::vector<TensorInfo> decoder_tensors(const ModelConfig& c, bool qk_permuted) {
-  std::vector<TensorInfo> list;
-  list.push_back({"token_embd.weight", "model.embed_tokens.weight", Role::kEmbedding, -1, {c.vocab_size, c.hidden_size}});
-  for (int64_t layer = 0; layer < c.layers; ++layer) add_layer(c, layer, qk_permuted, list);
-  list.push_back({"output_norm.weight", "model.norm.weight", Role::kNorm, -1, {c.hidden_size}, true, 0, true});
-  if (!c.tied_head) list.push_back({"output.weight", "lm_head.weight", Role::kHead, -1, {c.vocab_size, c.hidden_size}});
-  return list;
-}
-
-const tensor::NamedTensor* find_tensor(const tensor::Checkpoint& checkpoint, const TensorInfo& info) {
-  return checkpoint.find(checkpoint.kind == tensor::CheckpointKind::kGguf ? info.gguf_name : info.hf_name);
-}
-
 DecoderBuilder::DecoderBuilder(const ModelConfig& config, const tensor::Checkpoint& checkpoint,
                                const std::vector<TensorInfo>& tensors, const Family::GraphOptions& options)
     : config_(config), checkpoint_(checkpoint), options_(options), graph_(config.family) {
   for (const TensorInfo& info : tensors)
-    if (const tensor::NamedTensor* tensor = find_tensor(checkpoint, info)) tensors_.emplace(info.gguf_name, tensor);
+    if (const tensor::NamedTensor* tensor = find_tensor(checkpoint, info)) {
+      tensors_.emplace(info.gguf_name, tensor);
+      if (info.gguf_offset != 0 && checkpoint.kind != tensor::CheckpointKind::kGguf)
+        offsets_.emplace(info.gguf_name, info.gguf_offset);
+    }
   batch_ = ir::Dim::sym(graph_.symbol("batch"));
   sequence_ = ir::Dim::sym(graph_.symbol("sequence"));
   input_ids_ = graph_.add_input("input_ids", ir::DType::kI64, {batch_, sequence_});
@@ -92,8 +61,12 @@ ValueId DecoderBuilder::weight(const std::string& gguf_name) {
   ir::Constant constant = stored_constant(named, view.shape.size() == 2);
   if (view.shape.size() == 2)
     return graph_.add_constant(gguf_name, ir::DType::kF32, {view.shape[1], view.shape[0]}, std::move(constant));
-  if (view.format != tensor::FormatId::kF32) {  // norms and biases are small: kernels meet them as F32 only
-    constant = ir::constant_of_floats(tensor::decode(view));
+  const auto offset = offsets_.find(gguf_name);
+  if (view.format != tensor::FormatId::kF32 || offset != offsets_.end()) {  // small, and kernels meet them as F32 only
+    std::vector<float> values = tensor::decode(view);
+    if (offset != offsets_.end())
+      for (float& value : values) value += offset->second;
+    constant = ir::constant_of_floats(values);
     constant.source = named.name;
   }
   return graph_.add_constant(gguf_name, ir::DType::kF32, view.shape, std::move(constant));
@@ -103,16 +76,40 @@ ValueId DecoderBuilder::ints(const std::string& name, std::vector<int64_t> value
   return graph_.add_constant(name, ir::DType::kI64, {static_cast<int64_t>(values.size())}, ir::constant_of_ints(values));
 }
 
+ValueId DecoderBuilder::number(const std::string& name, double value) {
+  const float single = static_cast<float>(value);
+  return graph_.add_constant(name, ir::DType::kF32, {}, ir::constant_of_floats({&single, 1}));
+}
+
+std::vector<ValueId> DecoderBuilder::split(ValueId x, const std::string& name, const std::vector<std::string>& parts,
+                                           std::vector<int64_t> sizes) {
+  return graph_.add_node("Split", name, {x, ints(name + ".sizes", std::move(sizes))}, {{"axis", int64_t{-1}}}, parts);
+}
+
 ValueId DecoderBuilder::embed() {
   const tensor::NamedTensor& table = tensor("token_embd.weight");
   ir::Constant constant = stored_constant(table, false);
   const ValueId rows = graph_.add_constant("token_embd.weight", ir::DType::kF32, table.view.shape, std::move(constant));
-  return graph_.add("Gather", "embedding", {rows, input_ids_}, {{"axis", int64_t{0}}});
+  const bool scaled = config_.embedding_scale != 1;
+  const ValueId x = graph_.add("Gather", scaled ? "embedding.rows" : "embedding", {rows, input_ids_}, {{"axis", int64_t{0}}});
+  return scaled ? graph_.add("Mul", "embedding", {x, number("embedding.scale", config_.embedding_scale)}) : x;
 }
 
 ValueId DecoderBuilder::norm(ValueId x, const std::string& name) {
   return graph_.add("RMSNormalization", name, {x, weight(name + ".weight")},
                     {{"axis", int64_t{-1}}, {"epsilon", config_.norm_epsilon}});
+}
+
+ValueId DecoderBuilder::norm_if_any(ValueId x, const std::string& name) {
+  return has(name + ".weight") ? norm(x, name) : x;
+}
+
+// [batch, sequence, heads * D] seen as [batch, sequence, heads, D] and back; no bytes move.
+ValueId DecoderBuilder::head_norm(ValueId x, int64_t heads, const std::string& name) {
+  if (!has(name + ".weight")) return x;
+  const int64_t width = config_.head_dim;
+  const ValueId split = graph_.add("Reshape", name + ".heads", {x, ints(name + ".heads.shape", {0, 0, heads, width})});
+  return graph_.add("Reshape", name + ".flat", {norm(split, name), ints(name + ".flat.shape", {0, 0, heads * width})});
 }
 
 ValueId DecoderBuilder::linear(ValueId x, const std::string& name) {
@@ -121,32 +118,45 @@ ValueId DecoderBuilder::linear(ValueId x, const std::string& name) {
   return graph_.add("Add", name + ".biased", {product, weight(name + ".bias")});
 }
 
-std::pair<ValueId, ValueId> DecoderBuilder::tables() {
-  if (cos_ != ir::kNoValue) return {cos_, sin_};
+DecoderBuilder::Tables DecoderBuilder::add_tables(const std::string& name, const std::vector<double>& frequencies,
+                                                  double factor) {
+  const int64_t rows =
+      options_.max_context > 0 ? options_.max_context : std::min(config_.context_length, kMaxDefaultRows);
+  RopeTables tables = rope_tables(frequencies, rows, factor);
+  const auto width = static_cast<int64_t>(frequencies.size());
+  return {graph_.add_constant(name + ".cos", ir::DType::kF32, {rows, width}, std::move(tables.cos)),
+          graph_.add_constant(name + ".sin", ir::DType::kF32, {rows, width}, std::move(tables.sin))};
+}
+
+const DecoderBuilder::Tables& DecoderBuilder::tables(bool local) {
+  if (local) {
+    if (!local_tables_) local_tables_ = add_tables("rope.local", local_rope_frequencies(config_), 1);
+    return *local_tables_;
+  }
+  if (tables_) return *tables_;
   std::vector<float> factors;
   if (const auto found = tensors_.find("rope_freqs.weight"); found != tensors_.end())
     factors = tensor::decode(found->second->view);
-  const std::vector<double> frequencies = rope_frequencies(config_, factors);
-  const int64_t rows =
-      options_.max_context > 0 ? options_.max_context : std::min(config_.context_length, kMaxDefaultRows);
-  RopeTables tables = rope_tables(frequencies, rows);
-  const auto width = static_cast<int64_t>(frequencies.size());
-  cos_ = graph_.add_constant("rope.cos", ir::DType::kF32, {rows, width}, std::move(tables.cos));
-  sin_ = graph_.add_constant("rope.sin", ir::DType::kF32, {rows, width}, std::move(tables.sin));
-  return {cos_, sin_};
+  if (config_.rope_scaling == RopeScaling::kLongRope)
+    factors = longrope_factors(config_, options_.max_context > 0 ? options_.max_context : config_.context_length);
+  tables_ = add_tables("rope", rope_frequencies(config_, factors), config_.rope_attention_factor);
+  return *tables_;
 }
 
-ValueId DecoderBuilder::rotate(ValueId x, int64_t heads, const std::string& name) {
-  const auto [cos, sin] = tables();
-  return graph_.add("RotaryEmbedding", name, {x, cos, sin, position_ids_},
-                    {{"num_heads", heads}, {"interleaved", int64_t{config_.rope_interleaved}}});
+ValueId DecoderBuilder::rotate(ValueId x, int64_t heads, int64_t layer, const std::string& name) {
+  const auto [cos, sin] = tables(config_.rope_local_theta > 0 && config_.slides(layer));
+  std::vector<std::pair<std::string, ir::Attribute>> attributes{{"num_heads", heads},
+                                                                {"interleaved", int64_t{config_.rope_interleaved}}};
+  if (config_.rotary_width() != config_.head_dim) attributes.emplace_back("rotary_embedding_dim", config_.rotary_width());
+  return graph_.add("RotaryEmbedding", name, {x, cos, sin, position_ids_}, std::move(attributes));
 }
 
-ValueId DecoderBuilder::attention(ValueId q, ValueId k, ValueId v, int64_t layer, int64_t sliding_window, double scale) {
+ValueId DecoderBuilder::attention(ValueId q, ValueId k, ValueId v, int64_t layer) {
   std::vector<std::pair<std::string, ir::Attribute>> attributes{
       {"q_num_heads", config_.heads}, {"kv_num_heads", config_.kv_heads}, {"is_causal", int64_t{1}}};
-  if (scale != 0) attributes.emplace_back("scale", scale);
-  if (sliding_window > 0) attributes.emplace_back("sliding_window", sliding_window);
+  if (config_.attention_scale > 0) attributes.emplace_back("scale", config_.attention_scale);
+  if (config_.attention_softcap > 0) attributes.emplace_back("softcap", config_.attention_softcap);
+  if (config_.slides(layer)) attributes.emplace_back("sliding_window", config_.sliding_window);
   const std::string name = fmt::format("blk.{}.attention", layer);
   if (!options_.with_cache) return graph_.add("Attention", name, {q, k, v}, std::move(attributes));
 
@@ -163,16 +173,41 @@ ValueId DecoderBuilder::attention(ValueId q, ValueId k, ValueId v, int64_t layer
 
 ValueId DecoderBuilder::self_attention(ValueId x, int64_t layer) {
   const std::string blk = fmt::format("blk.{}.", layer);
-  const ValueId q = linear(x, blk + "attn_q"), k = linear(x, blk + "attn_k"), v = linear(x, blk + "attn_v");
-  const ValueId q_at = rotate(q, config_.heads, blk + "rope_q"), k_at = rotate(k, config_.kv_heads, blk + "rope_k");
-  return linear(attention(q_at, k_at, v, layer, config_.sliding_window), blk + "attn_output");
+  ValueId q, k, v;
+  if (has(blk + "attn_qkv.weight")) {
+    const int64_t wide = config_.heads * config_.head_dim, narrow = config_.kv_heads * config_.head_dim;
+    const std::vector<ValueId> parts = split(linear(x, blk + "attn_qkv"), blk + "qkv", {blk + "q", blk + "k", blk + "v"},
+                                             {wide, narrow, narrow});
+    q = parts[0], k = parts[1], v = parts[2];
+  } else {
+    q = linear(x, blk + "attn_q"), k = linear(x, blk + "attn_k"), v = linear(x, blk + "attn_v");
+  }
+  q = rotate(head_norm(q, config_.heads, blk + "attn_q_norm"), config_.heads, layer, blk + "rope_q");
+  k = rotate(head_norm(k, config_.kv_heads, blk + "attn_k_norm"), config_.kv_heads, layer, blk + "rope_k");
+  return linear(attention(q, k, v, layer), blk + "attn_output");
 }
 
-ValueId DecoderBuilder::gated_mlp(ValueId x, int64_t layer, const char* activation) {
+ValueId DecoderBuilder::gated_mlp(ValueId x, int64_t layer) {
   const std::string blk = fmt::format("blk.{}.", layer);
-  const ValueId gate = graph_.add(activation, blk + "ffn_act", {linear(x, blk + "ffn_gate")});
-  const ValueId up = linear(x, blk + "ffn_up");
+  ValueId gate, up;
+  if (has(blk + "ffn_gate.weight")) {
+    gate = linear(x, blk + "ffn_gate"), up = linear(x, blk + "ffn_up");
+  } else {
+    const std::vector<ValueId> parts = split(linear(x, blk + "ffn_up"), blk + "gate_up", {blk + "gate", blk + "up"},
+                                             {config_.ffn_size, config_.ffn_size});
+    gate = parts[0], up = parts[1];
+  }
+  const bool silu = config_.activation == Activation::kSilu;
+  gate = silu ? graph_.add("Swish", blk + "ffn_act", {gate})
+              : graph_.add("Gelu", blk + "ffn_act", {gate}, {{"approximate", std::string("tanh")}});
   return linear(graph_.add("Mul", blk + "ffn_mul", {gate, up}), blk + "ffn_down");
+}
+
+// Tied: the embedding's bytes again, as a matrix [hidden, vocab].
+ValueId DecoderBuilder::head_weight() {
+  if (!config_.tied_head) return weight("output.weight");
+  return graph_.add_constant("output.weight", ir::DType::kF32, {config_.hidden_size, config_.vocab_size},
+                             stored_constant(tensor("token_embd.weight"), true));
 }
 
 void DecoderBuilder::finish(ValueId x) {
@@ -183,16 +218,29 @@ void DecoderBuilder::finish(ValueId x) {
     x = graph_.add("Gather", "selected", {flat, wanted}, {{"axis", int64_t{0}}});
   }
   x = norm(x, "output_norm");
-  if (!config_.tied_head) {
-    graph_.add_output(graph_.add("MatMul", "logits", {x, weight("output.weight")}));
-    return;
+  const double cap = config_.logit_softcap;
+  ValueId logits = graph_.add("MatMul", cap > 0 ? "logits.open" : "logits", {x, head_weight()});
+  if (cap > 0) {
+    const ValueId limit = number("logits.cap", cap);
+    logits = graph_.add("Tanh", "logits.tanh", {graph_.add("Div", "logits.share", {logits, limit})});
+    logits = graph_.add("Mul", "logits", {logits, limit});
   }
-  // Tied: the embedding's bytes again, as a matrix [hidden, vocab].
-  const tensor::NamedTensor& table = tensor("token_embd.weight");
-  ir::Constant constant = stored_constant(table, true);
-  const ValueId head = graph_.add_constant("output.weight", ir::DType::kF32, {config_.hidden_size, config_.vocab_size},
-                                           std::move(constant));
-  graph_.add_output(graph_.add("MatMul", "logits", {x, head}));
+  graph_.add_output(logits);
+}
+
+ir::Graph sequential_decoder(const ModelConfig& config, const tensor::Checkpoint& checkpoint,
+                             const std::vector<TensorInfo>& tensors, const Family::GraphOptions& options) {
+  DecoderBuilder b(config, checkpoint, tensors, options);
+  ValueId x = b.embed();
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    const std::string blk = fmt::format("blk.{}.", layer);
+    const ValueId attended = b.self_attention(b.norm(x, blk + "attn_norm"), layer);
+    x = b.add(x, b.norm_if_any(attended, blk + "post_attention_norm"), blk + "attn_residual");
+    const ValueId mixed = b.gated_mlp(b.norm(x, blk + "ffn_norm"), layer);
+    x = b.add(x, b.norm_if_any(mixed, blk + "post_ffw_norm"), blk + "ffn_residual");
+  }
+  b.finish(x);
+  return b.take();
 }
 
 }  // namespace hone::models

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "models/decoder_blocks.h"
 #include "models/export.h"
 #include "models/export_common.h"
 #include "models/rope.h"
@@ -97,8 +98,10 @@ void produce_from_hf(const tensor::TensorView& view, const TensorInfo& info, For
   std::vector<float> decoded;
   std::vector<std::byte> stored;
   std::span<const std::byte> bytes = view.bytes;
-  if (format != view.format) {
+  if (format != view.format || info.gguf_offset != 0) {
     decoded = tensor::decode(view);
+    if (info.gguf_offset != 0)
+      for (float& value : decoded) value += info.gguf_offset;
     bytes = std::as_bytes(std::span<const float>(decoded));
   } else if (view.source) {
     if (info.permuted_heads == 0) return tensor::read_all(view, dst);
@@ -111,15 +114,20 @@ void produce_from_hf(const tensor::TensorView& view, const TensorInfo& info, For
   else if (!bytes.empty()) std::memcpy(dst.data(), bytes.data(), bytes.size());
 }
 
+// Divisors of the rotary frequencies that GGUF keeps as tensors and config.json as parameters.
 void add_rope_factors(const Model& model, GgufExport& out) {
-  if (model.config.rope_scaling != RopeScaling::kLlama3) return;
-  TensorInfo info{"rope_freqs.weight", "", Role::kRopeFactors, -1, {model.config.head_dim / 2}, false, 0, true};
-  std::vector<float> factors = rope_factors(model.config);
-  // After the embedding, before the blocks, where converters put it.
-  out.tensors.insert(out.tensors.begin() + 1, {info.gguf_name, FormatId::kF32, info.shape, [factors](std::span<std::byte> dst) {
-                                                 std::memcpy(dst.data(), factors.data(), dst.size());
-                                               }});
-  out.infos.insert(out.infos.begin() + 1, std::move(info));
+  std::vector<std::pair<const char*, std::vector<float>>> wanted;
+  if (model.config.rope_scaling == RopeScaling::kLlama3) wanted = {{"rope_freqs.weight", rope_factors(model.config)}};
+  if (model.config.rope_scaling == RopeScaling::kLongRope)
+    wanted = {{kLongFactors, model.config.rope_long_factors}, {kShortFactors, model.config.rope_short_factors}};
+  std::ptrdiff_t at = 1;  // after the embedding, before the blocks, where converters put them
+  for (auto& [name, factors] : wanted) {
+    TensorInfo info{name, "", Role::kRopeFactors, -1, {static_cast<int64_t>(factors.size())}, false, 0, true};
+    out.tensors.insert(out.tensors.begin() + at, {info.gguf_name, FormatId::kF32, info.shape, [factors](std::span<std::byte> dst) {
+                                                    std::memcpy(dst.data(), factors.data(), dst.size());
+                                                  }});
+    out.infos.insert(out.infos.begin() + at++, std::move(info));
+  }
 }
 
 }  // namespace
@@ -157,9 +165,8 @@ GgufExport export_gguf(const Model& model) {
     out.metadata = checkpoint->metadata;
     for (const char* key : {"split.no", "split.count", "split.tensors.count"}) out.metadata.erase(key);
   } else {
-    if (model.config.sliding_window > 0 && model.config.sliding_window < model.config.context_length)
-      logger().warn("[models] {}: llama.cpp ignores the sliding window of this architecture; past {} tokens it attends over more than the model was made for",
-                    model.checkpoint->source_name(), model.config.sliding_window);
+    for (const std::string& caution : model.family->gguf_cautions(model.config))
+      logger().warn("[models] {}: {}", model.checkpoint->source_name(), caution);
     out.metadata = make_metadata(model);
     add_rope_factors(model, out);
   }

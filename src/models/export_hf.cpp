@@ -28,12 +28,14 @@ FormatId target_format(const Model& model, std::optional<FormatId> dequantize_to
   return tensor::format(format).quantized() ? FormatId::kF32 : format;
 }
 
-// Vectors that GGUF widened to F32 go back to the model's type when that loses nothing.
-bool fits_exactly(const tensor::TensorView& view, FormatId target) {
+// Vectors that GGUF widened to F32 go back to the model's type when that loses nothing: the same F32 comes of them
+// again. With an offset several numbers give the same sum; any of them will do.
+bool fits_exactly(const tensor::TensorView& view, float offset, FormatId target) {
   if (target != FormatId::kBF16 && target != FormatId::kF16) return false;
   for (const float value : tensor::decode(view)) {
-    const float again = target == FormatId::kBF16 ? bf16_to_f32(f32_to_bf16(value)) : f16_to_f32(f32_to_f16(value));
-    if (std::bit_cast<uint32_t>(again) != std::bit_cast<uint32_t>(value)) return false;
+    const float plain = value - offset;
+    const float again = target == FormatId::kBF16 ? bf16_to_f32(f32_to_bf16(plain)) : f16_to_f32(f32_to_f16(plain));
+    if (std::bit_cast<uint32_t>(again + offset) != std::bit_cast<uint32_t>(value)) return false;
   }
   return true;
 }
@@ -48,19 +50,21 @@ FormatId written_format(const Model& model, const TensorInfo& info, FormatId tar
            model.source_name(info), format.name);
     return target;
   }
-  if (info.keep_f32 && view.format == FormatId::kF32 && fits_exactly(view, target)) return target;
+  if (info.keep_f32 && view.format == FormatId::kF32 && fits_exactly(view, info.gguf_offset, target)) return target;
   return view.format;
 }
 
 void produce_for_hf(const tensor::TensorView& view, const TensorInfo& info, FormatId format, std::span<std::byte> dst) {
   std::vector<std::byte> converted;
   std::span<const std::byte> bytes = view.bytes;
-  if (format != view.format) {
+  if (format != view.format || info.gguf_offset != 0) {
     converted.resize(dst.size());
     const uint64_t row_bytes = tensor::format_bytes(format, static_cast<uint64_t>(view.row_length()));
     std::vector<float> row(static_cast<size_t>(view.row_length()));
     for (uint64_t r = 0; r < view.rows(); ++r) {
       tensor::decode_rows(view, r, 1, row.data());
+      if (info.gguf_offset != 0)
+        for (float& value : row) value -= info.gguf_offset;
       tensor::format(format).encode(row.data(), converted.data() + r * row_bytes, row.size());
     }
     bytes = converted;
@@ -78,7 +82,7 @@ void produce_for_hf(const tensor::TensorView& view, const TensorInfo& info, Form
 ModelConfig hf_config_of(const Model& model) {
   ModelConfig config = model.config;
   for (const TensorInfo& info : model.tensor_infos) {
-    if (info.role != Role::kRopeFactors) continue;
+    if (info.role != Role::kRopeFactors || config.rope_scaling == RopeScaling::kLongRope) continue;
     const std::vector<float> factors = tensor::decode(model.source(info).view);
     const bool neutral = std::all_of(factors.begin(), factors.end(), [](float f) { return f == 1.0f; });
     if (!neutral && !fit_llama3_scaling(factors, config))
@@ -143,7 +147,7 @@ HfExport export_hf(const Model& model, std::optional<FormatId> dequantize_to) {
     if (info.role == Role::kRopeFactors) continue;  // config.json carries the scaling
     const tensor::TensorView view = model.source(info).view;
     TensorInfo placed = info;
-    if (from_hf) placed.permuted_heads = 0;
+    if (from_hf) placed.permuted_heads = 0, placed.gguf_offset = 0;
     const FormatId format = from_hf ? view.format : written_format(model, info, target, dequantize_to.has_value());
     out.tensors.push_back({info.hf_name, format, view.shape, [checkpoint, view, placed, format](std::span<std::byte> dst) {
                              produce_for_hf(view, placed, format, dst);

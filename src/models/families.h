@@ -6,5 +6,10 @@
 namespace hone::models {
 
 const Family& llama_family();
+const Family& qwen2_family();
+const Family& qwen3_family();
+const Family& gemma2_family();
+const Family& gemma3_family();
+const Family& phi3_family();
 
 }  // namespace hone::models

@@ -10,7 +10,8 @@
 namespace hone::models {
 
 const std::vector<const Family*>& family_list() {
-  static const std::vector<const Family*> list = {&llama_family()};
+  static const std::vector<const Family*> list = {&llama_family(),  &qwen2_family(),  &qwen3_family(),
+                                                  &gemma2_family(), &gemma3_family(), &phi3_family()};
   return list;
 }
 

@@ -13,7 +13,8 @@
 
 namespace hone::models {
 
-enum class RopeScaling { kNone, kLinear, kLlama3 };
+enum class RopeScaling { kNone, kLinear, kLlama3, kYarn, kLongRope };
+enum class Activation { kSilu, kGeluTanh };
 
 // Decoder-only language models; sizes in elements. Later families extend it.
 struct ModelConfig {
@@ -27,13 +28,29 @@ struct ModelConfig {
   double rope_factor = 1, rope_low_freq_factor = 1, rope_high_freq_factor = 4;
   int64_t rope_original_context = 0;
   bool rope_interleaved = false;  // pairs (2i, 2i+1), as GGUF of llama stores q and k; else halves
-  int64_t sliding_window = 0;     // 0: full attention
+  int64_t rotary_dim = 0;         // leading elements of each head that rotate; 0: all
+  double rope_local_theta = 0;    // base of the layers with a window, unscaled; 0: the same as elsewhere
+  double rope_beta_fast = 32, rope_beta_slow = 1;        // yarn
+  double rope_attention_factor = 1;                      // yarn, longrope: multiplies cos and sin
+  std::vector<float> rope_short_factors, rope_long_factors;  // longrope: divisors of the frequencies
+  int64_t sliding_window = 0;     // keys a query sees, itself included; 0: all
+  std::vector<bool> sliding_layers;  // which layers the window holds for; empty: for every one
+  double attention_scale = 0;     // 0: head_dim^-1/2
+  double attention_softcap = 0, logit_softcap = 0;       // x becomes c tanh(x / c); 0: as it is
+  double embedding_scale = 1;
+  Activation activation = Activation::kSilu;
   bool tied_head = false;
-  bool attention_bias = false, output_bias = false, mlp_bias = false;
+  bool attention_bias = false, output_bias = false, mlp_bias = false;  // attention: q, k and v
+
+  int64_t rotary_width() const { return rotary_dim > 0 ? rotary_dim : head_dim; }
+  bool slides(int64_t layer) const {
+    return sliding_window > 0 && (sliding_layers.empty() || sliding_layers[static_cast<size_t>(layer)]);
+  }
+  int64_t window(int64_t layer) const { return slides(layer) ? sliding_window : 0; }
 };
 
 // What a tensor of the canonical (GGUF) name list is for.
-enum class Role { kEmbedding, kHead, kNorm, kQuery, kKey, kValue, kAttentionOutput, kGate, kUp, kDown, kBias, kRopeFactors, kOther };
+enum class Role { kEmbedding, kHead, kNorm, kQuery, kKey, kValue, kQueryKeyValue, kAttentionOutput, kGate, kUp, kDown, kBias, kRopeFactors, kOther };
 
 struct TensorInfo {
   std::string gguf_name, hf_name;
@@ -44,6 +61,7 @@ struct TensorInfo {
   // GGUF row 2i+p of each head equals HF row p*D/2+i (rotary pairs adjacent in GGUF, halves in HF).
   int64_t permuted_heads = 0;   // 0: rows in the same order
   bool keep_f32 = false;        // norms, biases: GGUF stores them as F32
+  float gguf_offset = 0;        // GGUF stores the value plus this (norm weights that Hugging Face keeps less 1)
 };
 
 class Family {
@@ -65,6 +83,10 @@ class Family {
   // Metadata for writing: GGUF keys ("llama.context_length", ...) or config.json.
   virtual void write_gguf_metadata(const ModelConfig& config, tensor::Metadata& metadata) const = 0;
   virtual std::string write_hf_config(const ModelConfig& config, const text::Tokenizer* tokenizer) const = 0;
+  // What unmodified llama.cpp leaves out of such a model's GGUF, one sentence each; for the user who exports.
+  virtual std::vector<std::string> gguf_cautions(const ModelConfig& config) const { return (void)config, std::vector<std::string>{}; }
+  // The turn format of a published model whose file carries no chat template; empty when unknown.
+  virtual std::string default_chat_template() const { return {}; }
 };
 
 const std::vector<const Family*>& family_list();

@@ -90,11 +90,15 @@ TEST(Llama, DamagedConfigsAreRefusedWithEveryFault) {
       {R"({"rope_theta": 0})", "rotary base"},
       {R"({"rope_scaling": {"type": "linear", "factor": 0}})", "rotary factor"},
       {R"({"rope_scaling": {"rope_type": "llama3", "factor": 8}})", "original context"},
-      {R"({"rope_scaling": {"rope_type": "yarn", "factor": 8}})", "'yarn' is not supported"},
+      {R"({"rope_scaling": {"rope_type": "dynamic", "factor": 8}})", "'dynamic' is not supported"},
+      {R"({"partial_rotary_factor": 0.5})", "rotation of a part of each head"},
+      {R"({"partial_rotary_factor": 0})", "above 0"},
+      {R"({"rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1, 1, 1, 1]}})", "1 rotary factors for 4"},
+      {R"({"rope_scaling": {"type": "longrope", "short_factor": [1, 1, 1, 1], "long_factor": [1, 1, 1, 1]}})", "'longrope' is not supported"},
+      {R"({"rope_scaling": {"type": "longrope", "short_factor": "x"}})", "'short_factor' of the rotary scaling"},
       {R"({"rope_scaling": 3})", "must be an object"},
       {R"({"hidden_act": "gelu"})", "activation 'gelu'"},
       {R"({"hidden_size": "x"})", "hidden_size"},
-      {R"({"quantization_config": {}})", "quantized by another tool"},
       {R"({"architectures": ["GPT2LMHeadModel"]})", "architecture 'GPT2LMHeadModel' is not supported; known families: llama"},
   };
   for (const auto& [patch, message] : cases) {

@@ -23,7 +23,10 @@ void permute_rows(std::span<const std::byte> src, std::span<std::byte> dst, int6
 
 std::vector<float> gguf_order_f32(const Model& model, const TensorInfo& info) {
   std::vector<float> values = tensor::decode(model.source(info).view);
-  if (model.checkpoint->kind == tensor::CheckpointKind::kGguf || info.permuted_heads == 0) return values;
+  if (model.checkpoint->kind == tensor::CheckpointKind::kGguf) return values;
+  if (info.gguf_offset != 0)
+    for (float& value : values) value += info.gguf_offset;
+  if (info.permuted_heads == 0) return values;
   std::vector<float> ordered(values.size());
   permute_rows(std::as_bytes(std::span<const float>(values)), std::as_writable_bytes(std::span<float>(ordered)),
                info.shape[0], info.permuted_heads, true);

@@ -11,11 +11,14 @@ namespace hone::models {
 
 namespace {
 
-std::vector<double> base_frequencies(const ModelConfig& config) {
-  std::vector<double> result(static_cast<size_t>(config.head_dim / 2));
+std::vector<double> powers_of(double theta, int64_t width) {
+  std::vector<double> result(static_cast<size_t>(width / 2));
   for (size_t i = 0; i < result.size(); ++i)
-    result[i] = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    result[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(width));
   return result;
+}
+std::vector<double> base_frequencies(const ModelConfig& config) {
+  return powers_of(config.rope_theta, config.rotary_width());
 }
 
 // Long waves are stretched by factor, short ones stay, those between are blended linearly in 1/wavelength.
@@ -29,10 +32,28 @@ double llama3_frequency(const ModelConfig& config, double frequency) {
   return (1 - blend) * frequency / config.rope_factor + blend * frequency;
 }
 
+// YaRN (Peng et al. 2023): frequencies that turn often within the original context stay, slow ones are stretched,
+// those between are blended linearly in their index.
+void yarn(const ModelConfig& config, std::vector<double>& frequencies) {
+  const auto width = static_cast<double>(config.rotary_width());
+  const auto context = static_cast<double>(config.rope_original_context);
+  auto index_of = [&](double turns) {
+    return width * std::log(context / (turns * 2 * std::numbers::pi)) / (2 * std::log(config.rope_theta));
+  };
+  const double low = std::max(std::floor(index_of(config.rope_beta_fast)), 0.0);
+  double high = std::min(std::ceil(index_of(config.rope_beta_slow)), width - 1);
+  if (high == low) high += 0.001;
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const double stretched = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    frequencies[i] *= stretched / config.rope_factor + (1 - stretched);
+  }
+}
+
 }  // namespace
 
 std::vector<double> rope_frequencies(const ModelConfig& config, std::span<const float> factors) {
   std::vector<double> result = base_frequencies(config);
+  if (factors.empty() && config.rope_scaling == RopeScaling::kYarn) yarn(config, result);
   if (!factors.empty() && factors.size() != result.size())
     fail(ErrorKind::kBadInput, "[models] {} rotary factors for {} frequencies", factors.size(), result.size());
   for (size_t i = 0; i < result.size(); ++i) {
@@ -42,6 +63,22 @@ std::vector<double> rope_frequencies(const ModelConfig& config, std::span<const 
     if (!std::isfinite(result[i])) fail(ErrorKind::kBadInput, "[models] rotary frequency {} is not finite", i);
   }
   return result;
+}
+
+std::vector<double> local_rope_frequencies(const ModelConfig& config) {
+  return powers_of(config.rope_local_theta, config.rotary_width());
+}
+
+const std::vector<float>& longrope_factors(const ModelConfig& config, int64_t context) {
+  return context > config.rope_original_context ? config.rope_long_factors : config.rope_short_factors;
+}
+
+double default_attention_factor(const ModelConfig& config) {
+  const double stretch = config.rope_factor;
+  if (stretch <= 1) return 1;
+  if (config.rope_scaling == RopeScaling::kYarn) return 0.1 * std::log(stretch) + 1;
+  if (config.rope_scaling != RopeScaling::kLongRope || config.rope_original_context <= 1) return 1;
+  return std::sqrt(1 + std::log(stretch) / std::log(static_cast<double>(config.rope_original_context)));
 }
 
 std::vector<float> rope_factors(const ModelConfig& config) {
@@ -103,14 +140,14 @@ bool fit_llama3_scaling(std::span<const float> factors, ModelConfig& config) {
   return true;
 }
 
-RopeTables rope_tables(std::span<const double> frequencies, int64_t rows) {
+RopeTables rope_tables(std::span<const double> frequencies, int64_t rows, double factor) {
   std::vector<float> cosines(static_cast<size_t>(rows) * frequencies.size()), sines(cosines.size());
   size_t at = 0;
   for (int64_t position = 0; position < rows; ++position) {
     for (const double frequency : frequencies) {
       const double angle = static_cast<double>(position) * frequency;
-      cosines[at] = static_cast<float>(std::cos(angle));
-      sines[at++] = static_cast<float>(std::sin(angle));
+      cosines[at] = static_cast<float>(factor * std::cos(angle));
+      sines[at++] = static_cast<float>(factor * std::sin(angle));
     }
   }
   auto wrap = [](std::vector<float> values) {

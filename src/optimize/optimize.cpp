@@ -64,6 +64,7 @@ const char* role_name(models::Role role) {
     case models::Role::kQuery: return "query";
     case models::Role::kKey: return "key";
     case models::Role::kValue: return "value";
+    case models::Role::kQueryKeyValue: return "query, key and value";
     case models::Role::kAttentionOutput: return "attention output";
     case models::Role::kGate: return "gate";
     case models::Role::kUp: return "up";
