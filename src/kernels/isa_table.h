@@ -24,6 +24,27 @@ using GemvFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t 
 using GemvCodesFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t cols,
                              const void* prepared, float* y, const float* bias);
 
+// A grouped format (tensor/grouped.h) as plain numbers: its kernels are one set per kind and width of code,
+// and take the rest at run time. scale and zero are the values of tensor::ScaleType and tensor::ZeroKind.
+struct GroupedView {
+  uint32_t group, block_bytes, second_offset, code_offset;  // second: bias or zero point
+  int scale, zero;
+  float middle;  // zero point of symmetric codes
+};
+using GroupedDecodeFn = void (*)(const GroupedView& l, const uint8_t* src, float* dst, size_t n);
+using GroupedGemvFn = void (*)(const GroupedView& l, const uint8_t* w, size_t row_bytes, size_t rows,
+                               size_t cols, const float* x, size_t m, float* y, size_t ldy,
+                               const float* bias);
+using GroupedGemvCodesFn = void (*)(const GroupedView& l, const uint8_t* w, size_t row_bytes, size_t rows,
+                                    size_t cols, const void* prepared, float* y, const float* bias);
+struct GroupedKernels {
+  GroupedDecodeFn decode;
+  GroupedGemvFn gemv;
+  GroupedGemvCodesFn gemv_codes;  // null as in IsaTable; needs groups of 32 or more
+};
+// Rows of IsaTable::grouped: unsigned integers of 1 to 8 bits, then the float codes.
+enum GroupedCode { kCodeE4M3 = 8, kCodeE5M2, kCodeE2M1, kCodeNF4, kGroupedCodes };
+
 // Where query, key and value tiles of one attention unit lie; see attention.inc.
 struct AttentionTile {
   const float* q;        // packed queries [dim][rows], scaled
@@ -52,6 +73,7 @@ struct IsaTable {
   GemvFn gemv[tensor::kFormatCount];
   // Integer products for one activation row; null where the format or the instruction set has none.
   GemvCodesFn gemv_codes[tensor::kFormatCount];
+  const GroupedKernels* grouped;  // kGroupedCodes rows
   // Fills prepared_bytes(cols); cols is a multiple of 32.
   void (*prepare_codes)(const float* x, size_t cols, void* prepared);
 
@@ -97,6 +119,11 @@ struct IsaTable {
 inline size_t prepared_bytes(size_t cols) {
   return cols * 2 + cols / 32 * 8 * sizeof(float);
 }
+
+// grouped_*.cpp
+const GroupedKernels* scalar_grouped();
+const GroupedKernels* avx2_grouped();
+const GroupedKernels* avx512_grouped();
 
 const IsaTable& scalar_table();
 const IsaTable& avx2_table();

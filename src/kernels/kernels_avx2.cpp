@@ -27,6 +27,7 @@ const IsaTable& avx2_table() {
     IsaTable t{};
     t.isa = Isa::kAvx2;
     avx2::enter_all(t);
+    t.grouped = avx2_grouped();
     avx2::enter_codes(t);
     return t;
   }();

@@ -27,6 +27,7 @@ const IsaTable& avx512_table() {
     IsaTable t{};
     t.isa = Isa::kAvx512;
     avx512::enter_all(t);
+    t.grouped = avx512_grouped();
     avx512::enter_codes(t);
     return t;
   }();

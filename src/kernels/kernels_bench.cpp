@@ -131,6 +131,14 @@ int main(int argc, char** argv) {
     add(name + "/m16", product, f.id, size_t{16}, depth, rows, size_t{64});
     add(name + "/m512", product, f.id, size_t{512}, depth, rows, size_t{1});
   }
+  for (const char* name :
+       {"INT4_G32_F16_BIAS", "INT4_G64_BF16_BIAS", "INT4_G128_F16_ZERO", "INT4_G64_F32_BIAS",
+        "INT2_G64_BF16_BIAS", "INT3_G64_BF16_BIAS", "INT5_G64_BF16_BIAS", "INT6_G64_BF16_BIAS",
+        "INT8_G64_BF16_BIAS", "INT8_G128_F16_SYM", "E4M3_G128_F32", "E4M3_G32_E8M0", "E2M1_G16_E4M3",
+        "E2M1_G32_E8M0", "NF4_G64_F32"})
+    for (const size_t m : {1, 4, 512})
+      add(std::string(name) + "/m" + std::to_string(m), product, tensor::find_format(name)->id, m,
+          size_t{1536}, size_t{576}, size_t{m > 4 ? 1u : 64u});
   for (const FormatId id : {FormatId::kBF16, FormatId::kQ8_0, FormatId::kQ4_1})
     for (const size_t m : {1, 256})
       add(std::string(tensor::format(id).name) + "/head/m" + std::to_string(m), product, id, m, size_t{576},

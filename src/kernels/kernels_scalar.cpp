@@ -31,6 +31,7 @@ const IsaTable& scalar_table() {
     IsaTable t{};
     t.isa = Isa::kScalar;
     scalar::enter_all(t);
+    t.grouped = scalar_grouped();
     return t;
   }();
   return table;

@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <vector>
 
 #include "base/error.h"
 #include "kernels/isa_table.h"
+#include "tensor/grouped.h"
 
 namespace hone::kernels {
 namespace {
@@ -28,7 +30,8 @@ constexpr size_t round_up(size_t n, size_t step) {
 // Slices are whole blocks, of 256 elements or more.
 size_t slice_depth(size_t cols, size_t block) {
   const size_t slices = (cols + kDepth - 1) / kDepth;
-  return slices <= 1 ? cols : std::min(cols, round_up((cols + slices - 1) / slices, std::lcm(size_t{256}, block)));
+  return slices <= 1 ? cols
+                     : std::min(cols, round_up((cols + slices - 1) / slices, std::lcm(size_t{256}, block)));
 }
 // Row-buffer stride: whole vectors, and off the powers of two that would collide in L1.
 size_t row_stride(size_t depth) {
@@ -54,19 +57,46 @@ Layout panel_layout(const IsaTable& t, const WeightView& w, size_t m, size_t thr
   return l;
 }
 
+// What the kernels of a grouped format need of its layout; no kernels for all other formats.
+struct Grouped {
+  const GroupedKernels* kernels = nullptr;
+  GroupedView view{};
+
+  Grouped(const IsaTable& t, tensor::FormatId format) {
+    const tensor::GroupedLayout* l = tensor::grouped_layout(format);
+    if (!l) return;
+    kernels = t.grouped + (l->code == tensor::CodeKind::kInt ? l->bits - 1
+                                                             : kCodeE4M3 + static_cast<int>(l->code) -
+                                                                   static_cast<int>(tensor::CodeKind::kE4M3));
+    view = {l->group,
+            l->block_bytes(),
+            l->scale_bytes(),
+            l->code_offset(),
+            static_cast<int>(l->scale),
+            static_cast<int>(l->zero),
+            static_cast<float>(1 << (l->bits - 1))};
+  }
+  bool has_codes() const { return kernels && kernels->gemv_codes && view.group >= 32; }
+};
+
 // The instruction set's decoder of a format, else the reference.
 class Decoder {
  public:
   Decoder(const IsaTable& t, tensor::FormatId format)
-      : fast_(t.decode[static_cast<size_t>(format)]), reference_(tensor::format(format).decode) {}
+      : fast_(t.decode[static_cast<size_t>(format)]),
+        reference_(tensor::format(format).decode),
+        grouped_(t, format) {}
   void operator()(const std::byte* src, float* dst, size_t n) const {
-    if (fast_) return fast_(reinterpret_cast<const uint8_t*>(src), dst, n);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(src);
+    if (fast_) return fast_(bytes, dst, n);
+    if (grouped_.kernels) return grouped_.kernels->decode(grouped_.view, bytes, dst, n);
     reference_(src, dst, n);
   }
 
  private:
   DecodeFn fast_;
   void (*reference_)(const std::byte*, float*, size_t);
+  Grouped grouped_;
 };
 
 size_t bytes_of(const WeightView& w, size_t elements) {
@@ -154,16 +184,29 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
   const auto* bytes = reinterpret_cast<const uint8_t*>(w.data);
   const Decoder decode_row(t, w.format);
   const GemvCodesFn with_codes = m == 1 ? t.gemv_codes[f] : nullptr;
-  if (with_codes) t.prepare_codes(x, w.cols, scratch.data());
+  const Grouped grouped(t, w.format);
+  const bool grouped_codes = m == 1 && grouped.has_codes();
+  if (with_codes || grouped_codes) t.prepare_codes(x, w.cols, scratch.data());
   const auto part = [&](size_t begin, size_t end, int worker) {
+    const float* part_bias = bias ? bias + begin : nullptr;
+    if (grouped_codes) {
+      grouped.kernels->gemv_codes(grouped.view, bytes + begin * row_bytes, row_bytes, end - begin, w.cols,
+                                  scratch.data(), y + begin, part_bias);
+      return;
+    }
+    if (m <= kFewRows && grouped.kernels) {
+      grouped.kernels->gemv(grouped.view, bytes + begin * row_bytes, row_bytes, end - begin, w.cols, x, m,
+                            y + begin, w.rows, part_bias);
+      return;
+    }
     if (with_codes) {
       with_codes(bytes + begin * row_bytes, row_bytes, end - begin, w.cols, scratch.data(), y + begin,
-                 bias ? bias + begin : nullptr);
+                 part_bias);
       return;
     }
     if (m <= kFewRows && t.gemv[f]) {
       t.gemv[f](bytes + begin * row_bytes, row_bytes, end - begin, w.cols, x, m, y + begin, w.rows,
-                bias ? bias + begin : nullptr);
+                part_bias);
       return;
     }
     const size_t stride = row_stride(w.cols);
@@ -221,6 +264,23 @@ void matmul_f32(const float* a, size_t m, size_t k, const float* b, size_t n, fl
 
 void decode_on(Isa isa, tensor::FormatId format, const std::byte* src, float* dst, size_t n) {
   Decoder(table_for(isa), format)(src, dst, n);
+}
+
+bool grouped_gemv_on(Isa isa, const WeightView& w, const float* x, size_t m, float* y, const float* bias,
+                     bool by_codes) {
+  const IsaTable& t = table_for(isa);
+  const Grouped grouped(t, w.format);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(w.data);
+  if (!grouped.kernels || (by_codes && !grouped.has_codes())) return false;
+  if (by_codes) {
+    std::vector<std::byte> prepared(prepared_bytes(w.cols));
+    t.prepare_codes(x, w.cols, prepared.data());
+    grouped.kernels->gemv_codes(grouped.view, bytes, bytes_of(w, w.cols), w.rows, w.cols, prepared.data(), y,
+                                bias);
+  } else {
+    grouped.kernels->gemv(grouped.view, bytes, bytes_of(w, w.cols), w.rows, w.cols, x, m, y, w.rows, bias);
+  }
+  return true;
 }
 
 void decode(tensor::FormatId format, const std::byte* src, float* dst, size_t n) {

@@ -34,5 +34,9 @@ size_t matmul_f32_scratch_bytes(size_t max_m, size_t max_k, int threads);
 void decode(tensor::FormatId format, const std::byte* src, float* dst, size_t n);
 // The same on a given instruction set (tests).
 void decode_on(Isa isa, tensor::FormatId format, const std::byte* src, float* dst, size_t n);
+// One or two activation rows with a grouped format on a given instruction set, by floats or by 16-bit codes;
+// false when it has no such kernel (tests).
+bool grouped_gemv_on(Isa isa, const WeightView& w, const float* x, size_t m, float* y, const float* bias,
+                     bool by_codes);
 
 }  // namespace hone::kernels
