@@ -7,6 +7,7 @@
 #include "formats/byte_reader.h"
 #include "formats/gguf_layout.h"
 #include "formats/output.h"
+#include "formats/quantized.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_output.h"
 
@@ -20,7 +21,10 @@ using tensor::OutputTensor;
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kTexts[] = {"config.json",           "generation_config.json",  "tokenizer.json",
-                                  "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
+                                  "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+                                  "tokenizer.model",  // SentencePiece's, binary
+                                  // how a quantizing tool laid out the weights, where config.json does not say
+                                  "quantize_config.json", "quant_config.json", "hf_quant_config.json"};
 constexpr size_t kMaxText = size_t{256} << 20;
 constexpr size_t kMaxIndex = size_t{128} << 20;
 
@@ -115,6 +119,7 @@ Checkpoint read_hf_directory(const fs::path& directory) {
     read_shards(directory, out);
   else
     fail_no_weights(directory);
+  assemble_quantized(out);
   return out;
 }
 

@@ -162,6 +162,12 @@ void Checkpoint::add(NamedTensor tensor) {
   tensors_.push_back(std::move(tensor));
 }
 
+void Checkpoint::replace_all(std::vector<NamedTensor> tensors) {
+  tensors_.clear();
+  index_.clear();
+  for (NamedTensor& tensor : tensors) add(std::move(tensor));
+}
+
 const NamedTensor* Checkpoint::find(std::string_view name) const {
   const auto it = index_.find(std::string(name));
   return it == index_.end() ? nullptr : &tensors_[it->second];

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -64,6 +65,18 @@ struct NamedTensor {
 
 enum class CheckpointKind { kGguf, kHuggingFace };
 
+// How a tool laid out the quantized weights of a Hugging Face checkpoint: for reports and writers. The tensors
+// themselves are whole matrices in a format of the table.
+struct QuantizedLayout {
+  std::string method;       // "mlx", "gptq", "awq", "compressed-tensors", "fp8", "modelopt", "bitsandbytes", "bitnet"
+  std::string variant;      // mode or format: "affine", "gptq_v2", "gemm", "pack-quantized"
+  int bits = 0;             // of most weights; 0: not stated
+  int64_t group_size = 0;   // -1: one scale per row; 0: not stated
+  bool symmetric = false;   // every zero point is the middle
+  bool act_order = false;   // some matrix has groups of scattered columns
+  size_t modules = 0;       // matrices that were put together
+};
+
 // Read-only and cheap to copy views from; keeps its maps alive.
 class Checkpoint {
  public:
@@ -72,8 +85,10 @@ class Checkpoint {
   std::vector<std::filesystem::path> files; // every weight file, in shard order
   Metadata metadata;                        // GGUF only
   std::map<std::string, std::string> texts; // Hugging Face only: "config.json" -> content, and so on
+  std::optional<QuantizedLayout> layout;    // set when another tool's quantized layout was put together
 
   void add(NamedTensor tensor);  // Error(kBadInput) on a duplicate name
+  void replace_all(std::vector<NamedTensor> tensors);  // for readers that put tensors together
   void keep_alive(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
   const std::vector<NamedTensor>& tensors() const { return tensors_; }
   const NamedTensor* find(std::string_view name) const;
