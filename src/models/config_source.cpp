@@ -74,6 +74,7 @@ void read_hf_rope(const Json& json, const std::string& what, ModelConfig& config
   config.rope_original_context = json_int_or(rope, "original_max_position_embeddings", 0, what);
   config.rope_original_context =
       json_int_or(json, "original_max_position_embeddings", config.rope_original_context, what);
+  if (config.rope_scaling == RopeScaling::kNone) config.rope_original_context = 0;
   const bool stretched = config.rope_scaling == RopeScaling::kYarn || config.rope_scaling == RopeScaling::kLongRope;
   if (stretched && config.rope_original_context <= 0) config.rope_original_context = config.context_length;
   const double ratio = stretched && config.rope_original_context > 0

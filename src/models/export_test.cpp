@@ -9,62 +9,10 @@
 #include "base/error.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
-#include "models/test_models.h"
+#include "models/round_trip.h"
 
 namespace hone::models {
 namespace {
-
-struct Folder {
-  std::filesystem::path path;
-  explicit Folder(const std::string& name) : path(std::filesystem::temp_directory_path() / fmt::format("hone_export_{}_{}", name, getpid())) {
-    std::filesystem::remove_all(path);
-    std::filesystem::create_directories(path);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
-
-Model opened(std::shared_ptr<tensor::Checkpoint> checkpoint) {
-  Model model;
-  model.checkpoint = std::move(checkpoint);
-  model.family = &find_family(*model.checkpoint);
-  model.config = model.family->read_config(*model.checkpoint);
-  model.tensor_infos = model.family->tensors(model.config, *model.checkpoint);
-  return model;
-}
-
-void expect_same_tensors(const tensor::Checkpoint& a, const tensor::Checkpoint& b) {
-  ASSERT_EQ(a.tensors().size(), b.tensors().size());
-  for (const auto& [name, view] : a.tensors()) {
-    const tensor::NamedTensor* other = b.find(name);
-    ASSERT_NE(other, nullptr) << name;
-    EXPECT_EQ(view.shape, other->view.shape) << name;
-    EXPECT_EQ(view.format, other->view.format) << name;
-    ASSERT_EQ(view.bytes.size(), other->view.bytes.size()) << name;
-    EXPECT_EQ(std::memcmp(view.bytes.data(), other->view.bytes.data(), view.bytes.size()), 0) << name;
-  }
-}
-
-// HF -> GGUF -> HF -> GGUF through files.
-void round_trip(const Model& model, const std::string& name) {
-  Folder folder(name);
-  const GgufExport gguf = export_gguf(model);
-  formats::write_gguf(folder.path / "a.gguf", gguf.metadata, gguf.tensors);
-  const Model middle = open_model(folder.path / "a.gguf");
-  EXPECT_TRUE(middle.config.rope_interleaved);
-  const HfExport hf = export_hf(middle);
-  formats::write_hf_directory(folder.path / "hf", hf.texts, hf.tensors);
-  const Model back = open_model(folder.path / "hf");
-  expect_same_tensors(*model.checkpoint, *back.checkpoint);
-  const ModelConfig &a = model.config, &b = back.config;
-  EXPECT_EQ(std::tie(a.vocab_size, a.hidden_size, a.layers, a.heads, a.kv_heads, a.head_dim, a.ffn_size, a.context_length),
-            std::tie(b.vocab_size, b.hidden_size, b.layers, b.heads, b.kv_heads, b.head_dim, b.ffn_size, b.context_length));
-  EXPECT_EQ(std::tie(a.norm_epsilon, a.rope_theta, a.rope_scaling, a.rope_factor, a.sliding_window, a.tied_head),
-            std::tie(b.norm_epsilon, b.rope_theta, b.rope_scaling, b.rope_factor, b.sliding_window, b.tied_head));
-  const GgufExport again = export_gguf(back);
-  formats::write_gguf(folder.path / "b.gguf", again.metadata, again.tensors);
-  const Model second = open_model(folder.path / "b.gguf");
-  expect_same_tensors(*middle.checkpoint, *second.checkpoint);
-}
 
 TEST(Export, ThereAndBackKeepsTheBytes) {
   for (const char* name : {"llama", "llama3-rope", "mistral-swa", "stories260K"}) {

@@ -85,8 +85,6 @@ class Family {
   virtual std::string write_hf_config(const ModelConfig& config, const text::Tokenizer* tokenizer) const = 0;
   // What unmodified llama.cpp leaves out of such a model's GGUF, one sentence each; for the user who exports.
   virtual std::vector<std::string> gguf_cautions(const ModelConfig& config) const { return (void)config, std::vector<std::string>{}; }
-  // The turn format of a published model whose file carries no chat template; empty when unknown.
-  virtual std::string default_chat_template() const { return {}; }
 };
 
 const std::vector<const Family*>& family_list();

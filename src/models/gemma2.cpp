@@ -57,7 +57,6 @@ class Gemma2 : public Family {
   std::vector<std::string> gguf_cautions(const ModelConfig& config) const override {
     return gemma_cautions(config, kWideLayers);
   }
-  std::string default_chat_template() const override { return gemma_chat_template(); }
 
  private:
   static void read_hf(const tensor::Checkpoint& checkpoint, ModelConfig& config) {

@@ -81,8 +81,11 @@ void write_gguf_gemma(const ModelConfig& config, int64_t wide_layers, tensor::Me
     metadata.set(prefix + "embedding_scale", static_cast<float>(config.embedding_scale));
   if (std::abs(config.attention_scale / usual_attention_scale(config, wide_layers) - 1) > 1e-6)
     metadata.set(prefix + "attention.scale", static_cast<float>(config.attention_scale));
-  if (config.sliding_window > 0 && config.sliding_layers.empty())  // every layer, not the family's usual pattern
-    metadata.set(prefix + "attention.sliding_window_pattern", uint32_t{0});
+  if (!config.sliding_layers.empty()) return;
+  // Every layer or none, not the family's usual pattern: a period of 0 or 1.
+  metadata.set(prefix + "attention.sliding_window_pattern", uint32_t{config.sliding_window > 0 ? 0u : 1u});
+  if (config.sliding_window == 0)
+    metadata.set(prefix + "attention.sliding_window", static_cast<uint32_t>(config.context_length));
 }
 
 void write_hf_gemma(const ModelConfig& config, Json& json) {
@@ -107,17 +110,6 @@ std::vector<std::string> gemma_cautions(const ModelConfig& config, int64_t wide_
     cautions.push_back("llama.cpp takes the usual attention scale of this architecture, not query_pre_attn_scalar");
   if (config.attention_bias) cautions.push_back("llama.cpp knows no attention biases for this architecture");
   return cautions;
-}
-
-// As published with the instruction-tuned models, for conversations of text.
-std::string gemma_chat_template() {
-  return "{{ bos_token }}"
-         "{%- set first = messages[0]['content'] | trim + '\n\n' if messages and messages[0]['role'] == 'system' else '' -%}"
-         "{%- for message in (messages[1:] if first else messages) -%}"
-         "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' + "
-         "(first if loop.first else '') + message['content'] | trim + '<end_of_turn>\n' }}"
-         "{%- endfor -%}"
-         "{%- if add_generation_prompt -%}{{ '<start_of_turn>model\n' }}{%- endif -%}";
 }
 
 }  // namespace hone::models

@@ -1,5 +1,5 @@
 // What the Gemma families share: norm weights that Hugging Face keeps less 1, norms before and after each block, the
-// scaled embedding, caps, and the turn format.
+// scaled embedding, caps.
 #pragma once
 
 #include "models/config_source.h"
@@ -18,6 +18,5 @@ void read_gguf_gemma(const tensor::Checkpoint& checkpoint, int64_t wide_layers, 
 void write_gguf_gemma(const ModelConfig& config, int64_t wide_layers, tensor::Metadata& metadata);
 void write_hf_gemma(const ModelConfig& config, Json& json);
 std::vector<std::string> gemma_cautions(const ModelConfig& config, int64_t wide_layers);
-std::string gemma_chat_template();
 
 }  // namespace hone::models

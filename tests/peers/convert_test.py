@@ -4,8 +4,6 @@
 usage: convert_test.py HONE. Exit code 77 (skipped) when the packages are not there. With HONE_MODEL (SmolLM2 as GGUF)
 in the environment, `hone run --input` is held against llama.cpp on it too.
 """
-import ctypes
-import glob
 import json
 import os
 import subprocess
@@ -14,7 +12,7 @@ import tempfile
 
 try:
     import numpy as np
-    import xllamacpp
+    from llama_logits import llama_library, llama_logits
     from safetensors.numpy import load_file
 except ImportError as missing:
     print(f"skipped: {missing}; run scripts/setup --peers and configure with -DHONE_PEERS")
@@ -24,52 +22,6 @@ DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "m
 # llama.cpp keeps keys and values in F16; its llama architecture knows no sliding window, so that prompt stays inside it.
 CASES = {"llama": 48, "llama3-rope": 48, "mistral-swa": 16, "stories260K": 16}
 TOLERANCE = 0.05  # logits have a standard deviation near 2.5; measured 0.010 to 0.019
-
-
-class Blob(ctypes.Structure):
-    """A parameter struct passed through as it is; larger than any version of it."""
-    _fields_ = [("bytes", ctypes.c_byte * 1024)]
-
-
-class Batch(ctypes.Structure):
-    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embd", ctypes.c_void_p),
-                ("pos", ctypes.POINTER(ctypes.c_int32)), ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
-                ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
-
-
-def llama_library():
-    llama = ctypes.CDLL(glob.glob(os.path.join(os.path.dirname(xllamacpp.__file__), "*.so"))[0])
-    llama.silent = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
-    llama.llama_log_set(llama.silent, None)
-    pointer = ctypes.c_void_p
-    for name, result, arguments in (
-            ("model_default_params", Blob, []), ("context_default_params", Blob, []),
-            ("model_load_from_file", pointer, [ctypes.c_char_p, Blob]), ("init_from_model", pointer, [pointer, Blob]),
-            ("batch_init", Batch, [ctypes.c_int32] * 3), ("decode", ctypes.c_int32, [pointer, Batch]),
-            ("get_logits", ctypes.POINTER(ctypes.c_float), [pointer]), ("model_get_vocab", pointer, [pointer]),
-            ("vocab_n_tokens", ctypes.c_int32, [pointer]), ("free", None, [pointer]), ("model_free", None, [pointer])):
-        function = getattr(llama, "llama_" + name)
-        function.restype, function.argtypes = result, arguments
-    llama.llama_backend_init()
-    return llama
-
-
-def llama_logits(llama, path, ids):
-    """[len(ids), vocab] of one forward over ids."""
-    model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
-    assert model, f"llama.cpp does not load {path}"
-    context = llama.llama_init_from_model(model, llama.llama_context_default_params())
-    batch = llama.llama_batch_init(len(ids), 0, 1)
-    batch.n_tokens = len(ids)
-    for i, token in enumerate(ids):
-        batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = int(token), i, 1, 1
-        batch.seq_id[i][0] = 0
-    assert llama.llama_decode(context, batch) == 0
-    shape = (len(ids), llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model)))
-    logits = np.ctypeslib.as_array(llama.llama_get_logits(context), shape).copy()
-    llama.llama_free(context)
-    llama.llama_model_free(model)
-    return logits
 
 
 def check_golden(hone, llama, name, length, folder):
