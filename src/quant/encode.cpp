@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "quant/encoders.h"
+#include "quant/layout_encoders.h"
 
 namespace hone::quant {
 
@@ -82,16 +83,20 @@ EncodeRow find_encoder(FormatId format, Isa isa) {
   return isa_scalar::find_encoder(format);
 }
 
-bool can_encode(FormatId format) { return find_encoder(format, Isa::kScalar) != nullptr; }
+bool can_encode(FormatId format) {
+  return find_encoder(format, Isa::kScalar) != nullptr || LayoutEncoder(format, Isa::kScalar);
+}
 
 void encode_rows(FormatId format, const float* x, size_t rows, size_t cols, std::span<const float> importance,
                  std::byte* dst, ThreadPool* pool) {
   const EncodeRow encode = find_encoder(format, active_isa());
-  if (!encode) fail(ErrorKind::kUnsupported, "[quant] {} has no encoder", tensor::format(format).name);
+  const LayoutEncoder encode_layout(format, active_isa());
+  if (!encode && !encode_layout) fail(ErrorKind::kUnsupported, "[quant] {} has no encoder", tensor::format(format).name);
   const uint64_t row_bytes = tensor::format_bytes(format, cols);
   const std::vector<float> weights = checked_weights(importance, cols);
   for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end) {
     check_finite(x + begin * cols, (end - begin) * cols);
+    if (encode_layout) return encode_layout(x + begin * cols, weights.data(), end - begin, cols, dst + begin * row_bytes);
     for (size_t r = begin; r < end; ++r) encode(x + r * cols, weights.data(), cols, dst + r * row_bytes);
   });
 }

@@ -163,6 +163,76 @@ inline Lanes ramp(float first, float step) {  // first, first + step, first + 2 
   return load(k);
 }
 
+// 2^floor(log2(a)) for normal a > 0.
+inline Lanes power_part(Lanes a) {
+  typedef int NativeInts __attribute__((vector_size(kNative * 4)));
+  return map([](NativeVector x) {
+    return __builtin_bit_cast(NativeVector, __builtin_bit_cast(NativeInts, x) & 0x7F800000);
+  }, a);
+}
+
+// Lane i becomes lane i ^ kXor; kXor is a power of two below 16.
+template <int kXor, int kWidth>
+[[gnu::always_inline]] inline Vectors<kWidth> swap_lanes(Vectors<kWidth> a) {
+  if constexpr (kWidth == kNative) {
+#if defined(__AVX512F__)
+    return {__builtin_shufflevector(a.v, a.v, 0 ^ kXor, 1 ^ kXor, 2 ^ kXor, 3 ^ kXor, 4 ^ kXor, 5 ^ kXor, 6 ^ kXor, 7 ^ kXor,
+                                    8 ^ kXor, 9 ^ kXor, 10 ^ kXor, 11 ^ kXor, 12 ^ kXor, 13 ^ kXor, 14 ^ kXor, 15 ^ kXor)};
+#elif defined(__AVX2__)
+    return {__builtin_shufflevector(a.v, a.v, 0 ^ kXor, 1 ^ kXor, 2 ^ kXor, 3 ^ kXor, 4 ^ kXor, 5 ^ kXor, 6 ^ kXor, 7 ^ kXor)};
+#else
+    return {__builtin_shufflevector(a.v, a.v, 0 ^ kXor, 1 ^ kXor, 2 ^ kXor, 3 ^ kXor)};
+#endif
+  } else if constexpr (2 * kXor == kWidth) {
+    return {a.high, a.low};
+  } else {
+    return {swap_lanes<kXor>(a.low), swap_lanes<kXor>(a.high)};
+  }
+}
+
+// out[e * 16 + k] = rows[k][e] for 16 rows of 16 numbers, in squares of a native vector's width: interleaving
+// row i with row i + half, as often as the width has bits, transposes a square.
+inline void transpose(const float* const* rows, float* out) {
+  for (int h = 0; h < kLanes; h += kNative)
+    for (int g = 0; g < kLanes; g += kNative) {
+      NativeVector a[kNative], b[kNative];
+      for (int i = 0; i < kNative; ++i) __builtin_memcpy(&a[i], rows[h + i] + g, sizeof a[i]);
+      for (int bit = 1; bit < kNative; bit *= 2) {
+        for (int i = 0; i < kNative / 2; ++i) {
+          const NativeVector u = a[i], v = a[i + kNative / 2];
+#if defined(__AVX512F__)
+          b[2 * i] = __builtin_shufflevector(u, v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+          b[2 * i + 1] = __builtin_shufflevector(u, v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#elif defined(__AVX2__)
+          b[2 * i] = __builtin_shufflevector(u, v, 0, 8, 1, 9, 2, 10, 3, 11);
+          b[2 * i + 1] = __builtin_shufflevector(u, v, 4, 12, 5, 13, 6, 14, 7, 15);
+#else
+          b[2 * i] = __builtin_shufflevector(u, v, 0, 4, 1, 5);
+          b[2 * i + 1] = __builtin_shufflevector(u, v, 2, 6, 3, 7);
+#endif
+        }
+        for (int i = 0; i < kNative; ++i) a[i] = b[i];
+      }
+      for (int i = 0; i < kNative; ++i) __builtin_memcpy(out + (g + i) * kLanes + h, &a[i], sizeof a[i]);
+    }
+}
+
+// Whole numbers from -128 to 127 as bytes.
+inline void store_bytes(signed char* p, Lanes a) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a.v)));
+#elif defined(__AVX2__)
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low.v), _mm256_cvtps_epi32(a.high.v));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+#else
+  float k[kLanes];
+  store(k, a);
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<signed char>(k[i]);
+#endif
+}
+
 // Index of the smallest lane, the first of equals.
 inline int argmin(Lanes a) {
   float k[kLanes];

@@ -254,8 +254,11 @@ void unpack_codes(int bits, const std::byte* src, uint8_t* dst, size_t count) {
 void pack_codes(int bits, const uint8_t* src, std::byte* dst, size_t count) {
   HONE_CHECK(bits >= 1 && bits <= 8 && count % 8 == 0);
   for (size_t i = 0; i < count; i += 8) {
-    uint64_t word = 0;
-    for (int k = 0; k < 8; ++k) word |= uint64_t{src[i + static_cast<size_t>(k)]} << (k * bits);
+    uint64_t word = load<uint64_t>(src + i);  // neighbours close up: pairs of bytes, then of pairs, then halves
+    constexpr uint64_t kBytes = 0x00FF00FF00FF00FFull, kPairs = 0x0000FFFF0000FFFFull;
+    word = (word & kBytes) | ((word >> 8) & kBytes) << bits;
+    word = (word & kPairs) | ((word >> 16) & kPairs) << (2 * bits);
+    word = (word & 0xFFFFFFFFull) | (word >> 32) << (4 * bits);
     std::memcpy(dst + i / 8 * static_cast<size_t>(bits), &word, static_cast<size_t>(bits));
   }
 }
