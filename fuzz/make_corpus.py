@@ -88,6 +88,17 @@ def tokenizers():
     seed("tokenizer_json", "empty.json", b"{}", 0)
 
 
+# Checkpoints of quantizing tools as one file: config.json, NUL, an old configuration file or nothing, NUL, the weights.
+def quantized(names):
+    for name in names:
+        folder = os.path.join(DATA, "quantized", name)
+        parts = []
+        for file in ("config.json", "quantize_config.json", "model.safetensors"):
+            path = os.path.join(folder, file)
+            parts.append(open(path, "rb").read() if os.path.exists(path) else b"")
+        seed("hf_config", name, b"\0".join(parts), 1)
+
+
 TEMPLATES = {
     "turns": "{% for m in messages %}{{ '<|start|>' + m['role'] + '\\n' + (m.content or '') + '<|end|>\\n' }}{% endfor %}"
              "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
@@ -109,3 +120,5 @@ if __name__ == "__main__":
     tokenizers()
     for name, text in TEMPLATES.items():
         seed("chat_template", name + ".jinja", text.encode(), 2)
+    quantized(["mlx-affine-3", "mlx-mxfp4", "mlx-nvfp4", "mlx-mixed", "gptq-3-zeros", "gptq-act-order", "gptq-odd", "gptq-old-file", "awq", "ct-pack-4-zeros",
+               "ct-pack-5-words", "ct-pack-act-order", "ct-int8-asymmetric", "ct-nvfp4", "ct-mxfp8", "fp8-row", "modelopt-nvfp4", "bnb-nf4-double", "bnb-int8", "bitnet"])

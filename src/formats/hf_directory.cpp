@@ -160,10 +160,10 @@ std::string index_text(const std::vector<Shard>& shards, uint64_t total) {
 }
 
 // Weights of another model beside the new ones would be read instead of, or with, them.
-void refuse_stale_weights(const fs::path& directory, const std::vector<Shard>& shards) {
+void refuse_stale_weights(const fs::path& directory, const std::vector<Shard>& shards, bool index) {
   std::set<std::string> ours;
   for (const Shard& shard : shards) ours.insert(shard.name);
-  if (shards.size() > 1) ours.insert(kIndex);
+  if (index) ours.insert(kIndex);
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
     const auto part = parse_shard_name(name, ".safetensors");
@@ -179,22 +179,32 @@ void refuse_stale_weights(const fs::path& directory, const std::vector<Shard>& s
 void write_hf_directory(const fs::path& directory, const std::map<std::string, std::string>& texts,
                         const std::vector<OutputTensor>& tensors, uint64_t max_shard_bytes,
                         ProgressSink* progress) {
+  HfWriteOptions options;
+  options.max_shard_bytes = max_shard_bytes;
+  write_hf_directory(directory, texts, tensors, options, progress);
+}
+
+void write_hf_directory(const fs::path& directory, const std::map<std::string, std::string>& texts,
+                        const std::vector<OutputTensor>& tensors, const HfWriteOptions& options,
+                        ProgressSink* progress) {
   check_safetensors_names(tensors);
   uint64_t total = 0;
   for (const OutputTensor& t : tensors) total += output_bytes(t, "safetensors");
-  const std::vector<Shard> shards = plan_shards(tensors, max_shard_bytes);
+  const std::vector<Shard> shards = plan_shards(tensors, options.max_shard_bytes);
   for (const auto& [name, text] : texts)
     if (fs::path(name).filename() != name || name == "." || name == "..")
       fail(ErrorKind::kUsage, "[safetensors] '{}' is not a plain file name", printable(name));
 
   FileGroup group;
   group.create_directory(directory);
-  refuse_stale_weights(directory, shards);
+  refuse_stale_weights(directory, shards, shards.size() > 1 || options.always_index);
   Progress bar(progress, "writing " + directory.filename().string(), total);
   std::vector<std::byte> scratch;
   for (const Shard& shard : shards)
-    write_safetensors_to(group.add(directory / shard.name), shard.tensors, {{"format", "pt"}}, scratch, bar);
-  if (shards.size() > 1) group.add(directory / kIndex).write(index_text(shards, total));
+    write_safetensors_to(group.add(directory / shard.name), shard.tensors, {{"format", options.framework}}, scratch, bar,
+                         options.keep_order);
+  const bool index = shards.size() > 1 || options.always_index;
+  if (index) group.add(directory / kIndex).write(index_text(shards, total));
   for (const auto& [name, text] : texts) group.add(directory / name).write(text);
   group.commit();
 }

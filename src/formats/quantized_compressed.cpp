@@ -114,11 +114,10 @@ void set_zeros(Assembler& a, const std::string& module, QuantizedMatrix& m) {
     const uint64_t groups = size_at(*scales, 1);
     const uint64_t lines = divide_up(m.codes.rows * static_cast<uint64_t>(bits), 32);
     const auto per_word = static_cast<uint64_t>(32 / bits);
-    const bool dense =
-        zeros->shape == tensor::Shape{static_cast<int64_t>(lines), static_cast<int64_t>(groups)};
-    if (!dense)
-      a.expect_shape(module, ".weight_zero_point", *zeros,
-                     {static_cast<int64_t>(divide_up(m.codes.rows, per_word)), static_cast<int64_t>(groups)});
+    const bool dense = m.codes.read != read_row_words || per_word * static_cast<uint64_t>(bits) == 32;
+    a.expect_shape(module, ".weight_zero_point", *zeros,
+                   {static_cast<int64_t>(dense ? lines : divide_up(m.codes.rows, per_word)),
+                    static_cast<int64_t>(groups)});
     m.zeros = [bytes = zeros->bytes, groups, bits, dense, per_word, per = m.scales.columns_per](
                   uint64_t row, uint64_t column) {
       const uint64_t at = dense ? row * static_cast<uint64_t>(bits)
@@ -171,15 +170,19 @@ void read_packed_int(Assembler& a, const std::string& module, const TensorView& 
     a.expect_format(module, ".weight_g_idx", *g_idx, {FormatId::kI32});
     a.expect_shape(module, ".weight_g_idx", *g_idx, {static_cast<int64_t>(columns)});
     const uint64_t groups = divide_up(columns, m.scales.columns_per);
-    bool plain = true;
+    bool plain = true, unused = true;  // -1 everywhere is the tool's mark of "not in use"
     for (uint64_t c = 0; c < columns; ++c) {
       int32_t g;
       std::memcpy(&g, g_idx->bytes.data() + c * 4, 4);
-      if (g == -1) continue;  // the tool's own mark of "not in use"
+      unused = unused && g == -1;
+      if (unused) continue;
       if (g < 0 || static_cast<uint64_t>(g) >= groups)
         a.bad(module, "column {} is in group {} of {}", c, g, groups);
       plain = plain && static_cast<uint64_t>(g) == c / m.scales.columns_per;
     }
+    std::int32_t first;
+    std::memcpy(&first, g_idx->bytes.data(), 4);
+    if (!unused && first == -1) a.bad(module, "some columns are in no group");
     if (!plain) m.column_groups = g_idx->bytes;
   }
   a.put(module, {static_cast<int64_t>(rows), static_cast<int64_t>(columns)}, std::move(m));

@@ -39,7 +39,7 @@ void read_module(Assembler& a, const std::string& module, std::string_view scale
   m.scales.rows_per = rows;
   m.scales.columns_per = columns;
   if (const uint64_t count = tensor::element_count(scales.shape);
-      count == rows && count > 1 && block.rows == 0) {
+      count == rows && count > 1 && block.rows == 0 && size_at(scales, 0) == rows) {
     m.scales.rows_per = 1;
     m.scales.row_stride = 1;
   } else if (count != 1 || block.rows > 0) {

@@ -164,6 +164,7 @@ class MatrixSource : public tensor::RowSource {
 
   void read(uint64_t begin, uint64_t count, std::span<std::byte> dst) const override {
     if (count == 0 || m_.codes.columns == 0) return;
+    if (copies_codes()) return copy_rows(begin, count, dst);
     const uint64_t columns = m_.codes.columns;
     const uint64_t step = std::clamp<uint64_t>((uint64_t{1} << 18) / columns, 1, 32);
     const uint64_t row_bytes = dst.size() / count;
@@ -184,12 +185,35 @@ class MatrixSource : public tensor::RowSource {
   }
 
  private:
+  // The file's stream of a row, cut into groups, is the codes of the blocks.
+  bool copies_codes() const {
+    const bool stream = m_.codes.read == read_row_stream || m_.codes.read == read_code_bytes;
+    return layout_ && !is_mxfp4(*layout_) && stream && m_.codes.add == 0;
+  }
+  void copy_rows(uint64_t begin, uint64_t count, std::span<std::byte> dst) const {
+    const GroupedLayout& l = *layout_;
+    const size_t group_bytes = size_t{l.group} * l.bits / 8;
+    std::byte* out = dst.data();
+    for (uint64_t row = begin; row < begin + count; ++row) {
+      const std::byte* codes = m_.codes.bytes.data() + row * m_.codes.pitch;
+      for (uint64_t c = 0; c < m_.codes.columns; c += l.group, out += l.block_bytes(), codes += group_bytes) {
+        store_numbers(row, c, out);
+        std::memcpy(out + l.code_offset(), codes, group_bytes);
+      }
+    }
+  }
+
+  void store_numbers(uint64_t row, uint64_t c, std::byte* out) const {
+    const GroupedLayout& l = *layout_;
+    m_.scales.store(row, c, out);
+    if (l.zero == ZeroKind::kBias) m_.biases->store(row, c, out + l.scale_bytes());
+    if (l.zero == ZeroKind::kZeroPoint) out[l.scale_bytes()] = static_cast<std::byte>(m_.zeros(row, c));
+  }
+
   void grouped_row(uint64_t row, const uint8_t* codes, std::byte* out) const {
     const GroupedLayout& l = *layout_;
     for (uint64_t c = 0; c < m_.codes.columns; c += l.group, out += l.block_bytes()) {
-      m_.scales.store(row, c, out);
-      if (l.zero == ZeroKind::kBias) m_.biases->store(row, c, out + l.scale_bytes());
-      if (l.zero == ZeroKind::kZeroPoint) out[l.scale_bytes()] = static_cast<std::byte>(m_.zeros(row, c));
+      store_numbers(row, c, out);
       tensor::pack_codes(l.bits, codes + c, out + l.code_offset(), l.group);
     }
   }

@@ -23,7 +23,16 @@ tensor::Checkpoint read_hf_directory(const std::filesystem::path& directory);
 void write_safetensors(const std::filesystem::path& path, const std::vector<tensor::OutputTensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}},
                        ProgressSink* progress = nullptr);
+struct HfWriteOptions {
+  uint64_t max_shard_bytes = 5'000'000'000;  // 0: one file
+  std::string framework = "pt";              // "format" of the files' metadata; MLX writes "mlx"
+  bool always_index = false;                 // an index for a single file too, as MLX has it
+  bool keep_order = false;                   // tensors in the given order where their alignment allows it
+};
 // A whole directory: sidecar texts and weights, sharded past max_shard_bytes with an index.
+void write_hf_directory(const std::filesystem::path& directory, const std::map<std::string, std::string>& texts,
+                        const std::vector<tensor::OutputTensor>& tensors, const HfWriteOptions& options,
+                        ProgressSink* progress = nullptr);
 void write_hf_directory(const std::filesystem::path& directory, const std::map<std::string, std::string>& texts,
                         const std::vector<tensor::OutputTensor>& tensors, uint64_t max_shard_bytes = 5'000'000'000,
                         ProgressSink* progress = nullptr);

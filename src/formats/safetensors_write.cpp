@@ -64,12 +64,21 @@ std::string header_text(const std::vector<const OutputTensor*>& ordered,
   return text;
 }
 
+bool aligned_as_given(const std::vector<const OutputTensor*>& tensors) {
+  uint64_t offset = 0;
+  for (const OutputTensor* t : tensors) {
+    if (offset % std::max(1u, tensor::format(t->format).block_bytes) != 0) return false;
+    offset += output_bytes(*t, "safetensors");
+  }
+  return true;
+}
+
 }  // namespace
 
 void write_safetensors_to(AtomicFile& file, std::vector<const OutputTensor*> tensors,
                           const std::map<std::string, std::string>& metadata, std::vector<std::byte>& scratch,
-                          Progress& progress) {
-  std::ranges::sort(tensors, [](const OutputTensor* a, const OutputTensor* b) {
+                          Progress& progress, bool keep_order) {
+  if (!keep_order || !aligned_as_given(tensors)) std::ranges::sort(tensors, [](const OutputTensor* a, const OutputTensor* b) {
     return std::pair(rank(*b), std::string_view(a->name)) < std::pair(rank(*a), std::string_view(b->name));
   });
   for (size_t i = 0; i < tensors.size(); ++i) {
