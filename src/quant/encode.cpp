@@ -71,16 +71,18 @@ void check_finite(const float* x, size_t n) {
   if (sum != 0) fail(ErrorKind::kBadInput, "[quant] the tensor holds NaN or infinity; it cannot be quantized");
 }
 
+EncodeRow first_of(EncodeRow a, EncodeRow b) { return a ? a : b; }
+
 }  // namespace
 
 EncodeRow find_encoder(FormatId format, Isa isa) {
   for (const EncoderRow& row : kPlainEncoders)
     if (row.format == format) return row.encode;
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return isa_avx512::find_encoder(format);
-  if (isa == Isa::kAvx2) return isa_avx2::find_encoder(format);
+  if (isa == Isa::kAvx512) return first_of(isa_avx512::find_encoder(format), isa_avx512::find_grid_encoder(format));
+  if (isa == Isa::kAvx2) return first_of(isa_avx2::find_encoder(format), isa_avx2::find_grid_encoder(format));
 #endif
-  return isa_scalar::find_encoder(format);
+  return first_of(isa_scalar::find_encoder(format), isa_scalar::find_grid_encoder(format));
 }
 
 bool can_encode(FormatId format) {

@@ -100,7 +100,10 @@ std::vector<std::byte> encode(FormatId format, const Floats& x, size_t cols, con
 
 const FormatId kBlockFormats[] = {FormatId::kQ8_0, FormatId::kQ4_0, FormatId::kQ4_1, FormatId::kQ5_0, FormatId::kQ5_1,
                                   FormatId::kQ2_K, FormatId::kQ3_K, FormatId::kQ4_K, FormatId::kQ5_K, FormatId::kQ6_K,
-                                  FormatId::kQ8_K, FormatId::kIQ4_NL, FormatId::kIQ4_XS, FormatId::kMXFP4, FormatId::kQ2_0};
+                                  FormatId::kQ8_K, FormatId::kIQ4_NL, FormatId::kIQ4_XS, FormatId::kMXFP4, FormatId::kQ2_0,
+                                  FormatId::kIQ1_S, FormatId::kIQ1_M, FormatId::kIQ2_XXS, FormatId::kIQ2_XS, FormatId::kIQ2_S,
+                                  FormatId::kIQ3_XXS, FormatId::kIQ3_S, FormatId::kTQ1_0, FormatId::kTQ2_0, FormatId::kNVFP4,
+                                  FormatId::kQ1_0};
 
 TEST(Encode, NeverWorseThanLlamaCpp) {
   const Json fixture = parse_json(read_text_file(HONE_SOURCE_DIR "/tests/data/quant/llama_cpp_errors.json"), "fixture");

@@ -22,12 +22,15 @@ EncodeRow find_encoder(tensor::FormatId format, Isa isa);
 
 namespace isa_scalar {
 EncodeRow find_encoder(tensor::FormatId format);
+EncodeRow find_grid_encoder(tensor::FormatId format);
 }
 namespace isa_avx2 {
 EncodeRow find_encoder(tensor::FormatId format);
+EncodeRow find_grid_encoder(tensor::FormatId format);
 }
 namespace isa_avx512 {
 EncodeRow find_encoder(tensor::FormatId format);
+EncodeRow find_grid_encoder(tensor::FormatId format);
 }
 
 }  // namespace hone::quant
