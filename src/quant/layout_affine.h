@@ -8,25 +8,40 @@
 
 namespace hone::quant::HONE_QUANT_ISA {
 
-// Shares of the range that are cut off at one end; every pair of two of them is tried.
+// Shares of the range that are cut off at one end; every pair of two of them is tried. One table for groups
+// whose elements weigh the same, where the neighbours of one start find nearly all there is, and one for
+// weighted groups.
 struct Cuts {
   int count;
   float share[4];
   int rounds;      // of least squares
-  int neighbours;  // rounds of neighbours of the best, where all elements weigh the same
+  int neighbours;  // rounds of neighbours of the best
   int reach;       // stored scales tried on each side, where they are coarse (BF16)
 };
-inline constexpr Cuts kCuts[9] = {
+inline constexpr Cuts kPlainCuts[9] = {
     {0, {}, 0, 0, 0},
     {4, {0.1f, 0.2f, 0.3f, 0.42f}, 3, 0, 0},
-    {4, {-0.04f, 0.07f, 0.18f, 0.3f}, 2, 1, 1},
-    {3, {0.0f, 0.1f, 0.2f}, 2, 1, 1},
-    {3, {0.0f, 0.06f, 0.13f}, 2, 1, 1},
-    {3, {0.0f, 0.03f, 0.07f}, 1, 1, 2},
-    {2, {0.0f, 0.02f}, 1, 1, 2},
-    {2, {0.0f, 0.01f}, 1, 0, 2},
-    {2, {0.0f, 0.005f}, 1, 0, 2},
+    {2, {0.05f, 0.2f}, 2, 1, 1},
+    {1, {0.08f}, 2, 1, 1},
+    {1, {0.05f}, 2, 1, 1},
+    {1, {0.025f}, 1, 1, 1},
+    {1, {0.01f}, 1, 1, 1},
+    {1, {0.006f}, 1, 0, 2},
+    {1, {0.003f}, 1, 0, 2},
 };
+inline constexpr Cuts kWeightedCuts[9] = {
+    {0, {}, 0, 0, 0},
+    {4, {0.1f, 0.2f, 0.3f, 0.42f}, 2, 2, 0},
+    {4, {-0.04f, 0.07f, 0.18f, 0.3f}, 2, 2, 1},
+    {3, {0.0f, 0.1f, 0.2f}, 2, 2, 1},
+    {3, {0.0f, 0.06f, 0.13f}, 2, 2, 1},
+    {3, {0.0f, 0.03f, 0.07f}, 1, 2, 2},
+    {2, {0.0f, 0.02f}, 1, 2, 2},
+    {2, {0.0f, 0.01f}, 1, 2, 2},
+    {2, {0.0f, 0.005f}, 1, 2, 2},
+};
+template <bool kWeighted>
+inline constexpr const Cuts* kCuts = kWeighted ? kWeightedCuts : kPlainCuts;
 
 // Least squares for the codes that each candidate chooses: scale, bias, and how much of the variance they
 // explain.
@@ -88,8 +103,7 @@ inline Scan scan_cuts(const Groups<kWeighted>& g, Lanes top, const Cuts& cuts, L
     }
   scan_lattice(g, top, scan);
   for (int k = 0; k < cuts.rounds; ++k) scan_affine(g, top, inverse_or_zero(scan.scale), scan.bias, scan);
-  const int neighbours = kWeighted ? 2 : cuts.neighbours;
-  for (int k = 0; k < neighbours; ++k) scan_neighbours(g, top, k % 2 ? 0.3f : 0.8f, scan);
+  for (int k = 0; k < cuts.neighbours; ++k) scan_neighbours(g, top, k % 2 ? 0.3f : 0.8f, scan);
   return scan;
 }
 
@@ -133,7 +147,7 @@ inline void try_constant(const Groups<kWeighted>& g, Lanes top, const Stored& st
 
 template <bool kWeighted>
 inline Choice fit_bias(const Groups<kWeighted>& g, int bits, const Stored& stored) {
-  const Cuts& cuts = kCuts[bits];
+  const Cuts& cuts = kCuts<kWeighted>[bits];
   const Lanes top = all(static_cast<float>((1 << bits) - 1));
   const Scan scan = scan_cuts(g, top, cuts, g.low, g.high);
   const Lanes code_mean = (g.mean - scan.bias) * inverse_or_zero(scan.scale);
@@ -178,7 +192,7 @@ template <bool kWeighted>
 inline Choice fit_zero(const Groups<kWeighted>& g, int bits, const Stored& stored) {
   const Lanes none = all(0.0f), top = all(static_cast<float>((1 << bits) - 1));
   const Lanes low = min(g.low, none), high = max(g.high, none);
-  const Scan scan = scan_cuts(g, top, kCuts[bits], low, high);
+  const Scan scan = scan_cuts(g, top, kCuts<kWeighted>[bits], low, high);
   Choice best;
   const auto clamped = [&](Lanes zero) { return round_whole(min(max(zero, none), top)); };
   // Nearest zero points, each with a few scales that move the ends by parts of a code; least squares, then as
