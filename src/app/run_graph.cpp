@@ -146,7 +146,8 @@ void check_ids(const Tensor& ids, int64_t vocab) {
 
 std::vector<GraphOutput> run_graph(const models::Model& model, exec::Device& device,
                                    const std::vector<std::pair<std::string, std::filesystem::path>>& inputs,
-                                   const std::filesystem::path& output) {
+                                   const std::filesystem::path& output,
+                                   const std::function<ir::Graph(ir::Graph)>& adapt) {
   std::map<std::string, Tensor> arrays;
   for (const auto& [name, path] : inputs)
     if (!arrays.emplace(name, formats::read_npy(path)).second)
@@ -157,6 +158,7 @@ std::vector<GraphOutput> run_graph(const models::Model& model, exec::Device& dev
   if (const auto ids = arrays.find("input_ids"); ids != arrays.end() && !ids->second.shape().empty())
     options.max_context = ids->second.shape().back();
   ir::Graph graph = model.graph(options);
+  if (adapt) graph = adapt(std::move(graph));
   std::map<std::string, Tensor> fed;
   Symbols symbols(graph);
   for (const ir::ValueId id : graph.inputs()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,9 +19,11 @@ struct GraphOutput {
 
 // inputs: graph input name -> .npy file; integers and floats are converted to the type that the graph wants.
 // position_ids of a language model are 0, 1, 2... unless given. Outputs go to output (.npz). Error(kUsage)
-// for unknown or missing inputs, Error(kBadInput) for shapes that do not fit.
+// for unknown or missing inputs, Error(kBadInput) for shapes that do not fit. adapt: a change to the graph before it
+// runs.
 std::vector<GraphOutput> run_graph(const models::Model& model, exec::Device& device,
                                    const std::vector<std::pair<std::string, std::filesystem::path>>& inputs,
-                                   const std::filesystem::path& output);
+                                   const std::filesystem::path& output,
+                                   const std::function<ir::Graph(ir::Graph)>& adapt = {});
 
 }  // namespace hone::app

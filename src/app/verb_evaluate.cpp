@@ -2,6 +2,7 @@
 // threshold it is a gate: exit code 1 when the model misses it.
 #include <CLI/CLI.hpp>
 
+#include "app/adapter_flags.h"
 #include "app/console.h"
 #include "app/flags.h"
 #include "app/model_argument.h"
@@ -43,12 +44,14 @@ class EvaluateVerb : public Verb {
         ->type_name("X")
         ->group("Goals");
     device_.add(command);
+    adapters_.add(command);
   }
 
   int run(Console& console) override {
     if (reference_.empty() && (max_kld_ >= 0 || min_top1_ >= 0))
       fail(ErrorKind::kUsage, "--max-kld and --min-top1 need a --reference");
-    const models::Model model = models::open_model(resolve_model(model_, console.progress()));
+    models::Model model = models::open_model(resolve_model(model_, console.progress()));
+    adapters_.open(model);
     std::optional<models::Model> reference;
     if (!reference_.empty()) reference = models::open_model(resolve_model(reference_, console.progress()));
     if (reference && reference->config.vocab_size != model.config.vocab_size)
@@ -58,7 +61,10 @@ class EvaluateVerb : public Verb {
     const auto tokenizer = models::load_tokenizer(*(reference ? reference->checkpoint : model.checkpoint));
     const auto windows = evaluate::make_windows(*tokenizer, read_text_file(text_), options_);
     const auto device = device_.make();
-    evaluate::Scorer scorer(model, *device, options_.window);
+    std::optional<ir::Graph> adapted;
+    if (adapters_.any())
+      adapted = adapters_.apply(model.graph({.max_context = options_.window, .select_rows = true, .with_cache = false}));
+    evaluate::Scorer scorer(model, *device, options_.window, std::move(adapted));
     std::optional<evaluate::Scorer> reference_scorer;
     if (reference) reference_scorer.emplace(*reference, *device, options_.window);
     const auto result = evaluate::evaluate(scorer, reference_scorer ? &*reference_scorer : nullptr, windows,
@@ -117,6 +123,7 @@ class EvaluateVerb : public Verb {
   double max_kld_ = -1, min_top1_ = -1, max_perplexity_ = 0;
   evaluate::WindowOptions options_;
   DeviceFlags device_;
+  AdapterFlags adapters_;
 };
 
 }  // namespace

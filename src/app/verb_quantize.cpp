@@ -3,7 +3,6 @@
 
 #include "app/console.h"
 #include "app/flags.h"
-#include "app/imatrix.h"
 #include "app/model_argument.h"
 #include "app/requantize.h"
 #include "app/units.h"
@@ -11,6 +10,7 @@
 #include "base/error.h"
 #include "base/version.h"
 #include "formats/gguf.h"
+#include "formats/imatrix.h"
 #include "models/model.h"
 #include "optimize/mix.h"
 
@@ -27,7 +27,7 @@ class QuantizeVerb : public Verb {
         ->required()
         ->type_name("FORMAT");
     command.add_option("output", output_, "The file to write")->required()->type_name("OUT.gguf");
-    command.add_option("--imatrix", imatrix_, "Importance matrix of llama-imatrix (GGUF)")->type_name("FILE");
+    command.add_option("--imatrix", imatrix_, "Importance matrix of hone imatrix or llama-imatrix (GGUF or .dat)")->type_name("FILE");
     command.add_flag("--pure", pure_, "The same format for every tensor that it fits");
     device_.add(command);
   }
@@ -44,17 +44,18 @@ class QuantizeVerb : public Verb {
     check_output(output_, path);
     const models::Model model = models::open_model(path);
     models::GgufExport out = models::export_gguf(model);
-    ImportanceMatrix imatrix;
-    if (!imatrix_.empty()) imatrix = read_imatrix(imatrix_);
+    formats::ImportanceMatrix imatrix;
+    if (!imatrix_.empty()) imatrix = formats::read_imatrix(imatrix_);
+    const auto importances = imatrix.mean_squares();
 
     std::vector<optimize::MixTensor> tensors;
     for (const auto& t : out.tensors) tensors.push_back({t.name, t.shape, tensor::format(t.format).name});
     const auto experts = out.metadata.get_int_or(model.config.architecture + ".expert_count", 0);
     const optimize::MixModel shape{model.config.architecture, model.config.layers, model.config.heads,
                                    model.config.kv_heads, experts};
-    const auto formats = optimize::mix_formats(*mix, shape, tensors, {pure_, !imatrix.weights.empty()});
+    const auto formats = optimize::mix_formats(*mix, shape, tensors, {pure_, !importances.empty()});
     ThreadPool pool(device_.threads);
-    const RequantizeReport report = requantize(out, formats, imatrix.weights, pool);
+    const RequantizeReport report = requantize(out, formats, importances, pool);
     if (report.from_quantized > 0)
       console.note(fmt::format(
           "{} tensors were quantized before: their errors add up; start from full precision where you can",
@@ -63,10 +64,10 @@ class QuantizeVerb : public Verb {
     out.metadata.set("general.file_type", mix->file_type);
     out.metadata.set("general.quantization_version", uint32_t{2});
     out.metadata.set("general.quantized_by", std::string("hone ") + kVersion);
-    if (!imatrix.weights.empty()) {
+    if (!importances.empty()) {
       out.metadata.set("quantize.imatrix.file", std::filesystem::path(imatrix_).filename().string());
       if (!imatrix.datasets.empty()) out.metadata.set("quantize.imatrix.dataset", imatrix.datasets.front());
-      out.metadata.set("quantize.imatrix.entries_count", static_cast<uint32_t>(imatrix.weights.size()));
+      out.metadata.set("quantize.imatrix.entries_count", static_cast<uint32_t>(importances.size()));
       out.metadata.set("quantize.imatrix.chunks_count", static_cast<uint32_t>(imatrix.chunks));
     }
     formats::write_gguf(output_, out.metadata, out.tensors, {}, console.progress());

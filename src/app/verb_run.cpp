@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <random>
 
+#include "app/adapter_flags.h"
 #include "app/chat_loop.h"
 #include "app/console.h"
 #include "app/flags.h"
@@ -19,6 +20,7 @@ namespace hone::app {
 namespace {
 
 constexpr size_t kMaxPromptBytes = size_t{64} << 20;
+constexpr int64_t kDefaultContext = 4096;  // of a session, where the model has more
 
 class RunVerb : public Verb {
  public:
@@ -48,6 +50,7 @@ class RunVerb : public Verb {
     command.add_flag("--stats", stats_, "Show the speed of each answer");
     cache_.add(command);
     device_.add(command);
+    adapters_.add(command);
     add_sampling_flags(command, generate_.sampling);
     seed_option_ = command.get_option("--seed");
     command.add_option("--input", inputs_, "Run the graph once with this array; may be repeated")
@@ -72,7 +75,8 @@ class RunVerb : public Verb {
       fail(ErrorKind::kUsage, "--raw needs a prompt or a pipe on stdin");
     const auto path = resolve_model(model_, console.progress());
     if (!output_.empty()) check_output(output_, path);
-    const models::Model model = models::open_model(path);
+    models::Model model = models::open_model(path);
+    adapters_.open(model);
     const auto device = device_.make();
     if (!inputs_.empty()) return graph(console, model, *device);
     if (seed_option_->count() == 0) generate_.sampling.seed = std::random_device{}();
@@ -80,7 +84,7 @@ class RunVerb : public Verb {
     const auto tokenizer = models::load_tokenizer(*model.checkpoint);
     const std::string source = raw_ ? "" : models::chat_template_source(*model.checkpoint);
     const std::string prompt = interactive ? "" : prompt_option_->count() > 0 ? prompt_ : read_pipe();
-    generate::LanguageModel language_model(model, *device, session_);
+    generate::LanguageModel language_model(model, *device, session_, adapted(model));
     if (!interactive) return answer_once(console, language_model, *tokenizer, source, prompt);
     ChatLoopOptions options{system_, generate_, stats_};
     chat_loop(console, language_model, *tokenizer, source, options);
@@ -88,6 +92,15 @@ class RunVerb : public Verb {
   }
 
  private:
+  // The graph with its adapters, for the context that the session will have; nothing when there are none.
+  std::optional<ir::Graph> adapted(const models::Model& model) {
+    if (!adapters_.any()) return {};
+    const int64_t longest = model.config.context_length > 0 ? model.config.context_length : kDefaultContext;
+    if (session_.context == 0) session_.context = std::min(longest, kDefaultContext);
+    return adapters_.apply(model.graph(
+        {.max_context = std::min(session_.context, longest), .select_rows = true, .with_cache = true}));
+  }
+
   int graph(Console& console, const models::Model& model, exec::Device& device) {
     std::vector<std::pair<std::string, std::filesystem::path>> inputs;
     for (const std::string& item : inputs_) {
@@ -96,7 +109,8 @@ class RunVerb : public Verb {
         fail(ErrorKind::kUsage, "--input {}: write NAME=FILE.npy", item);
       inputs.emplace_back(item.substr(0, equals), item.substr(equals + 1));
     }
-    const auto outputs = run_graph(model, device, inputs, output_);
+    const auto outputs = run_graph(model, device, inputs, output_,
+                                   [this](ir::Graph plain) { return adapters_.apply(std::move(plain)); });
     if (console.json()) {
       Json list = Json::array();
       for (const auto& o : outputs) list.push_back({{"name", o.name}, {"shape", o.shape}});
@@ -153,6 +167,7 @@ class RunVerb : public Verb {
   generate::SessionOptions session_;
   CacheFlag cache_;
   DeviceFlags device_;
+  AdapterFlags adapters_;
 };
 
 }  // namespace

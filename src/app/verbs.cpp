@@ -16,14 +16,27 @@ const std::vector<VerbRow>& verb_list() {
        "hone quantize model.gguf Q4_K_M small.gguf\n"
        "hone quantize hf-directory Q8_0 model.gguf --imatrix model.imatrix.gguf",
        &make_quantize},
-      {"convert", "Translate between a Hugging Face directory and GGUF",
-       "hone convert hf-directory model.gguf\nhone convert model.gguf hf-directory --dequantize BF16",
+      {"convert", "Translate between GGUF, Hugging Face, MLX, GPTQ and compressed-tensors",
+       "hone convert hf-directory model.gguf\nhone convert model.gguf hf-directory --dequantize BF16\n"
+       "hone convert model.gguf model-mlx\nhone convert hf-directory model-mlx-4bit --requantize 4bit\n"
+       "hone convert hf-directory merged.gguf --lora adapter-directory",
        &make_convert},
+      {"imatrix", "Measure on a text how much each input of a weight matters, for quantize --imatrix",
+       "hone imatrix model.gguf -f text.txt -o model.imatrix.gguf\n"
+       "hone imatrix model.gguf -o own-text.imatrix.gguf\n"
+       "hone imatrix --in first.imatrix.gguf --in second.dat -o both.imatrix.gguf",
+       &make_imatrix},
+      {"adapter", "Show a LoRA adapter, or translate it between PEFT, MLX and GGUF",
+       "hone adapter peft-directory --model model.gguf\n"
+       "hone adapter peft-directory adapter.gguf --model model.gguf --format F16\n"
+       "hone adapter adapter.gguf peft-directory --model hf-directory",
+       &make_adapter},
       {"inspect", "Show what a model is made of and the memory it needs",
        "hone inspect model.gguf\nhone inspect model.gguf --tensors --context 8192", &make_inspect},
       {"run", "Chat with a model, answer one prompt, or run its graph once",
        "hone run model.gguf\nhone run model.gguf \"Why is the sky blue?\" --temperature 0\n"
        "git diff | hone run model.gguf --system \"Review this change.\"\n"
+       "hone run model.gguf --lora adapter-directory --control-vector calm.gguf:0.8\n"
        "hone run model.gguf --input input_ids=ids.npy --output logits.npz",
        &make_run},
       {"evaluate", "Perplexity, and KL divergence to a reference model",

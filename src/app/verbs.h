@@ -8,6 +8,8 @@ namespace hone::app {
 std::unique_ptr<Verb> make_optimize();
 std::unique_ptr<Verb> make_quantize();
 std::unique_ptr<Verb> make_convert();
+std::unique_ptr<Verb> make_adapter();
+std::unique_ptr<Verb> make_imatrix();
 std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_run();
 std::unique_ptr<Verb> make_evaluate();

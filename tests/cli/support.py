@@ -18,7 +18,7 @@ import unittest
 HONE = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "hone"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
-VERBS = "optimize quantize convert inspect run evaluate bench pull tokenize template completion".split()
+VERBS = "optimize quantize convert imatrix adapter inspect run evaluate bench pull tokenize template completion".split()
 
 
 def hone(*args, stdin="", env=None, timeout=300, **more):
