@@ -142,6 +142,11 @@ class InspectVerb : public Verb {
     return formats;
   }
 
+  static std::string window_layers(const models::ModelConfig& c) {
+    const auto sliding = std::count(c.sliding_layers.begin(), c.sliding_layers.end(), true);
+    return c.sliding_layers.empty() ? "" : fmt::format(", in {} of {} layers", sliding, c.layers);
+  }
+
   std::string architecture() const {
     if (opened_) return opened_->config.architecture;
     if (checkpoint_.kind == tensor::CheckpointKind::kGguf)
@@ -172,7 +177,7 @@ class InspectVerb : public Verb {
       rows.push_back({"vocabulary",
                       fmt::format("{}{}", c.vocab_size, c.tied_head ? ", head tied to the embedding" : "")});
       if (c.sliding_window > 0)
-        rows.push_back({"sliding window", fmt::format("{} tokens", c.sliding_window)});
+        rows.push_back({"sliding window", fmt::format("{} tokens{}", c.sliding_window, window_layers(c))});
     } else {
       rows.push_back({"cannot run", printable(problem_)});
     }
