@@ -1,6 +1,7 @@
 #include "app/requantize.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "quant/encode.h"
 
 namespace hone::app {
@@ -10,6 +11,11 @@ using tensor::FormatId;
 
 void encode(const tensor::OutputTensor& source, FormatId to, const std::vector<float>& importance,
             ThreadPool& pool, std::span<std::byte> dst) {
+  if (source.view.format == source.format && source.view.shape == source.shape) {
+    quant::encode_tensor(source.view, to, importance, dst, &pool);
+    MappedFile::forget(source.view.bytes);  // a model passes through once: its pages need not stay
+    return;
+  }
   std::vector<std::byte> bytes(tensor::format_bytes(source.format, tensor::element_count(source.shape)));
   source.produce(bytes);
   quant::encode_tensor({source.format, source.shape, bytes}, to, importance, dst, &pool);
@@ -51,6 +57,7 @@ RequantizeReport requantize(models::GgufExport& model, const std::vector<FormatI
         encode(source, to, importance, pool, dst);
       };
       out.format = to;
+      out.view = {tensor::FormatId::kF32, {0}, {}};
     }
     bytes += tensor::format_bytes(to, count);
     elements += count;

@@ -9,6 +9,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
 
 #include "base/error.h"
 
@@ -25,6 +28,16 @@ struct Descriptor {
     if (fd >= 0) ::close(fd);
   }
 };
+
+// The open maps, by address: what MappedFile::forget may drop.
+struct OpenMaps {
+  std::mutex mutex;
+  std::map<const std::byte*, size_t> sizes;
+};
+OpenMaps& open_maps() {
+  static auto& maps = *new OpenMaps;  // outlives every map, static ones too
+  return maps;
+}
 
 struct stat regular_file_status(int fd, const std::filesystem::path& path) {
   struct stat status {};
@@ -47,12 +60,32 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
     void* data = ::mmap(nullptr, mapped->size_, PROT_READ, MAP_SHARED, file.fd, 0);
     if (data == MAP_FAILED) fail_system(path, "map into memory");
     mapped->data_ = static_cast<const std::byte*>(data);
+    std::lock_guard lock(open_maps().mutex);
+    open_maps().sizes[mapped->data_] = mapped->size_;
   }
   return mapped;
 }
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  {
+    std::lock_guard lock(open_maps().mutex);
+    open_maps().sizes.erase(data_);
+  }
+  ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::forget(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  std::lock_guard lock(open_maps().mutex);  // held to the end: the map must stay while its pages go
+  const auto next = open_maps().sizes.upper_bound(bytes.data());
+  if (next == open_maps().sizes.begin()) return;
+  const auto [start, size] = *std::prev(next);
+  const auto offset = static_cast<size_t>(bytes.data() - start);
+  if (offset > size || bytes.size() > size - offset) return;
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t first = (offset + page - 1) / page * page, last = (offset + bytes.size()) / page * page;
+  if (first < last) ::madvise(const_cast<std::byte*>(start) + first, last - first, MADV_DONTNEED);
 }
 
 std::string read_text_file(const std::filesystem::path& path, size_t max_bytes) {

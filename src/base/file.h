@@ -21,6 +21,10 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
 
+  // Lets go of the memory of whole pages in these bytes, for who passes once through a file larger than memory; they
+  // are read again when touched. Does nothing where the bytes lie in no open map.
+  static void forget(std::span<const std::byte> bytes);
+
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 

@@ -41,6 +41,7 @@ void write_tensor(AtomicFile& file, const tensor::OutputTensor& t, std::string_v
   }
   const auto bytes = std::span(scratch).first(size);
   t.produce(bytes);
+  MappedFile::forget(t.view.bytes);  // a model passes through once: its pages need not stay
   constexpr size_t kChunk = size_t{16} << 20;
   for (size_t at = 0; at < bytes.size(); at += kChunk) {
     throw_if_cancelled();

@@ -2,6 +2,7 @@
 #include "quant/encode.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -18,8 +19,7 @@ using tensor::FormatId;
 
 namespace {
 
-constexpr size_t kChunkElements = 1 << 16;         // per task: a few milliseconds
-constexpr uint64_t kTensorChunk = uint64_t{1} << 21;  // elements of a tensor decoded at a time
+constexpr size_t kChunkElements = 1 << 16;  // per task: a millisecond or a few; decoded, 256 KB stay in the cache
 
 template <typename T, typename Convert>
 void encode_plain(const float* x, size_t cols, std::byte* dst, Convert convert) {
@@ -47,9 +47,9 @@ constexpr EncoderRow kPlainEncoders[] = {
 template <typename Body>
 void for_row_chunks(size_t rows, size_t cols, ThreadPool* pool, Body body) {
   const size_t grain = std::max<size_t>(1, kChunkElements / std::max<size_t>(1, cols));
-  auto guarded = [&](size_t begin, size_t end, int) {
+  auto guarded = [&](size_t begin, size_t end, int worker) {
     throw_if_cancelled();
-    body(begin, end);
+    body(begin, end, worker);
   };
   if (pool) return pool->for_range(rows, grain, guarded);
   for (size_t begin = 0; begin < rows; begin += grain) guarded(begin, std::min(rows, begin + grain), 0);
@@ -66,12 +66,36 @@ std::vector<float> checked_weights(std::span<const float> importance, size_t col
 }
 
 void check_finite(const float* x, size_t n) {
-  float sum = 0;  // 0 * x is NaN exactly for what is not finite
-  for (size_t i = 0; i < n; ++i) sum += x[i] * 0.0f;
-  if (sum != 0) fail(ErrorKind::kBadInput, "[quant] the tensor holds NaN or infinity; it cannot be quantized");
+  uint32_t found = 0;
+  for (size_t i = 0; i < n; ++i) found |= (std::bit_cast<uint32_t>(x[i]) & 0x7FFFFFFFu) > 0x7F7FFFFFu ? 1u : 0u;
+  if (found) fail(ErrorKind::kBadInput, "[quant] the tensor holds NaN or infinity; it cannot be quantized");
 }
 
 EncodeRow first_of(EncodeRow a, EncodeRow b) { return a ? a : b; }
+
+// Whatever encodes rows of a format on this machine.
+class RowsEncoder {
+ public:
+  RowsEncoder(FormatId format, size_t cols)
+      : cols_(cols), row_bytes_(tensor::format_bytes(format, cols)), layout_(format, active_isa()),
+        group_(find_group_encoder(format, active_isa())), row_(find_encoder(format, active_isa())) {
+    if (!row_ && !layout_) fail(ErrorKind::kUnsupported, "[quant] {} has no encoder", tensor::format(format).name);
+  }
+  uint64_t row_bytes() const { return row_bytes_; }
+  void operator()(const float* x, const float* weights, size_t rows, std::byte* dst) const {
+    check_finite(x, rows * cols_);
+    if (layout_) return layout_(x, weights, rows, cols_, dst);
+    if (group_) return group_(x, weights, rows, cols_, dst);
+    for (size_t r = 0; r < rows; ++r) row_(x + r * cols_, weights, cols_, dst + r * row_bytes_);
+  }
+
+ private:
+  size_t cols_;
+  uint64_t row_bytes_;
+  LayoutEncoder layout_;
+  EncodeRows group_;
+  EncodeRow row_;
+};
 
 }  // namespace
 
@@ -85,44 +109,49 @@ EncodeRow find_encoder(FormatId format, Isa isa) {
   return first_of(isa_scalar::find_encoder(format), isa_scalar::find_grid_encoder(format));
 }
 
+EncodeRows find_group_encoder(FormatId format, Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return isa_avx512::find_group_encoder(format);
+  if (isa == Isa::kAvx2) return isa_avx2::find_group_encoder(format);
+#endif
+  return isa_scalar::find_group_encoder(format);
+}
+
 bool can_encode(FormatId format) {
   return find_encoder(format, Isa::kScalar) != nullptr || LayoutEncoder(format, Isa::kScalar);
 }
 
 void encode_rows(FormatId format, const float* x, size_t rows, size_t cols, std::span<const float> importance,
                  std::byte* dst, ThreadPool* pool) {
-  const EncodeRow encode = find_encoder(format, active_isa());
-  const LayoutEncoder encode_layout(format, active_isa());
-  if (!encode && !encode_layout) fail(ErrorKind::kUnsupported, "[quant] {} has no encoder", tensor::format(format).name);
-  const uint64_t row_bytes = tensor::format_bytes(format, cols);
+  const RowsEncoder encode(format, cols);
   const std::vector<float> weights = checked_weights(importance, cols);
-  for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end) {
-    check_finite(x + begin * cols, (end - begin) * cols);
-    if (encode_layout) return encode_layout(x + begin * cols, weights.data(), end - begin, cols, dst + begin * row_bytes);
-    for (size_t r = begin; r < end; ++r) encode(x + r * cols, weights.data(), cols, dst + r * row_bytes);
+  for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end, int) {
+    encode(x + begin * cols, weights.data(), end - begin, dst + begin * encode.row_bytes());
   });
 }
 
 void encode_tensor(const tensor::TensorView& source, FormatId format, std::span<const float> importance,
                    std::span<std::byte> dst, ThreadPool* pool) {
   const auto cols = static_cast<uint64_t>(source.row_length());
-  const uint64_t rows = source.rows(), row_bytes = tensor::format_bytes(format, cols);
-  HONE_CHECK(dst.size() == rows * row_bytes);
+  const uint64_t rows = source.rows();
+  HONE_CHECK(dst.size() == rows * tensor::format_bytes(format, cols));
   if (rows == 0) return;
   const uint64_t sets = importance.empty() ? 1 : importance.size() / cols;
   if (!importance.empty() && (sets == 0 || importance.size() % cols != 0 || rows % sets != 0))
     fail(ErrorKind::kBadInput, "[quant] {} importances for {} rows of {}", importance.size(), rows, cols);
+  const RowsEncoder encode(format, cols);
   const uint64_t per_set = rows / sets;
-  const uint64_t step = std::clamp<uint64_t>(kTensorChunk / cols, 1, per_set);
-  std::vector<float> x(step * cols);
+  std::vector<std::vector<float>> decoded(pool ? static_cast<size_t>(pool->size()) : 1);  // per worker
   for (uint64_t set = 0; set < sets; ++set) {
-    const auto weights = importance.empty() ? importance : importance.subspan(set * cols, cols);
-    for (uint64_t row = set * per_set; row < (set + 1) * per_set; row += step) {
-      throw_if_cancelled();
-      const uint64_t count = std::min(step, (set + 1) * per_set - row);
-      tensor::decode_rows(source, row, count, x.data());
-      encode_rows(format, x.data(), count, cols, weights, dst.data() + row * row_bytes, pool);
-    }
+    const std::vector<float> weights =
+        checked_weights(importance.empty() ? importance : importance.subspan(set * cols, cols), cols);
+    for_row_chunks(per_set, cols, pool, [&](size_t begin, size_t end, int worker) {
+      std::vector<float>& x = decoded[static_cast<size_t>(worker)];
+      x.resize((end - begin) * cols);
+      const uint64_t first = set * per_set + begin;
+      tensor::decode_rows(source, first, end - begin, x.data());
+      encode(x.data(), weights.data(), end - begin, dst.data() + first * encode.row_bytes());
+    });
   }
 }
 
@@ -133,7 +162,7 @@ double weighted_error(FormatId format, const float* x, const std::byte* encoded,
   const uint64_t row_bytes = tensor::format_bytes(format, cols);
   const std::vector<float> weights = checked_weights(importance, cols);
   std::vector<double> row_error(rows);  // summed in row order: the same for any thread count
-  for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end) {
+  for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end, int) {
     std::vector<float> decoded(cols);
     for (size_t r = begin; r < end; ++r) {
       f.decode(encoded + r * row_bytes, decoded.data(), cols);

@@ -15,7 +15,8 @@ namespace hone::quant {
 // pool may be null. Error(kBadInput) when cols is no multiple of the block; non-finite values are refused.
 void encode_rows(tensor::FormatId format, const float* x, size_t rows, size_t cols, std::span<const float> importance,
                  std::byte* dst, ThreadPool* pool);
-// A whole stored tensor in another format, decoded and encoded in chunks of rows: 8 MB of F32 beside source and result.
+// A whole stored tensor in another format. Every worker decodes and encodes some rows at a time: 256 KB of F32 (or one
+// row) each beside source and result.
 // dst: format_bytes(format, elements). importance: one set of row_length weights, or one set per matrix of a
 // stack [sets, rows, row_length], or empty. Errors as encode_rows, and Error(kCancelled).
 void encode_tensor(const tensor::TensorView& source, tensor::FormatId format, std::span<const float> importance,

@@ -14,23 +14,57 @@ void put_f16(uint8_t* b, float value) {
   std::memcpy(b, &bits, 2);
 }
 
+// Eight codes at a time. Adding half of a power-of-two range to signed codes flips the range's top bit, so that no
+// carry crosses bytes: (c + 8) & 15 == (c & 15) ^ 8.
+uint64_t eight(const int8_t* codes) {
+  uint64_t v;
+  std::memcpy(&v, codes, 8);
+  return v;
+}
+void put_eight(uint8_t* b, uint64_t v) { std::memcpy(b, &v, 8); }
+constexpr uint64_t in_all(uint64_t byte) { return byte * 0x0101010101010101u; }
+
 // 32 four-bit codes: the first half in the low nibbles of 16 bytes, the second in the high ones.
 void put_nibbles(uint8_t* b, const int8_t* codes, int zero) {
-  for (int i = 0; i < 16; ++i)
-    b[i] = static_cast<uint8_t>(((codes[i] + zero) & 15) | (((codes[i + 16] + zero) & 15) << 4));
+  const uint64_t flip = in_all(static_cast<uint64_t>(zero & 15));
+  for (int i = 0; i < 16; i += 8) {
+    const uint64_t low = (eight(codes + i) & in_all(15)) ^ flip, high = (eight(codes + i + 16) & in_all(15)) ^ flip;
+    put_eight(b + i, low | high << 4);
+  }
+}
+
+// Bit `bit` of 32 codes, after adding 2^bit where the codes are signed.
+uint32_t gather_bits(const int8_t* codes, int bit, bool is_signed) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 4; ++i) {
+    const uint64_t ones = (eight(codes + 8 * i) >> bit) & in_all(1);
+    bits |= static_cast<uint32_t>(ones * 0x0102040810204080u >> 56) << (8 * i);
+  }
+  return is_signed ? ~bits : bits;
 }
 
 void put_fifth_bits(uint8_t* b, const int8_t* codes, int zero) {
-  uint32_t high = 0;
-  for (int i = 0; i < 32; ++i) high |= static_cast<uint32_t>(((codes[i] + zero) >> 4) & 1) << i;
+  const uint32_t high = gather_bits(codes, 4, zero != 0);
   std::memcpy(b, &high, 4);
 }
 
 // 256 two-bit codes: four runs of 32 share 32 bytes, two such groups.
-void put_pairs(uint8_t* b, const int8_t* codes, int zero) {
-  std::memset(b, 0, 64);
-  for (int e = 0; e < 256; ++e)
-    b[32 * (e / 128) + e % 32] |= static_cast<uint8_t>(((codes[e] + zero) & 3) << (2 * (e % 128 / 32)));
+void put_pairs(uint8_t* b, const int8_t* codes) {
+  for (int g = 0; g < 2; ++g)
+    for (int i = 0; i < 32; i += 8) {
+      uint64_t v = 0;
+      for (int run = 0; run < 4; ++run) v |= (eight(codes + 128 * g + 32 * run + i) & in_all(3)) << (2 * run);
+      put_eight(b + 32 * g + i, v);
+    }
+}
+
+// One bit of each of 256 codes: bit k of byte i belongs to code 32 k + i.
+void put_bit_planes(uint8_t* b, const int8_t* codes, int bit, bool flip) {
+  for (int i = 0; i < 32; i += 8) {
+    uint64_t v = 0;
+    for (int k = 0; k < 8; ++k) v |= ((eight(codes + 32 * k + i) >> bit) & in_all(1)) << k;
+    put_eight(b + i, flip ? ~v : v);
+  }
 }
 
 // Eight 6-bit scales and eight 6-bit minima in 12 bytes.
@@ -46,8 +80,9 @@ void put_scales_and_mins(uint8_t* b, const EncodedBlock& e) {
 // Runs of 64: the first 32 codes in the low nibbles, the next 32 in the high ones.
 void put_nibble_runs(uint8_t* b, const int8_t* codes) {
   for (int g = 0; g < 4; ++g)
-    for (int i = 0; i < 32; ++i)
-      b[32 * g + i] = static_cast<uint8_t>((codes[64 * g + i] & 15) | ((codes[64 * g + 32 + i] & 15) << 4));
+    for (int i = 0; i < 32; i += 8)
+      put_eight(b + 32 * g + i,
+                (eight(codes + 64 * g + i) & in_all(15)) | (eight(codes + 64 * g + 32 + i) & in_all(15)) << 4);
 }
 
 }  // namespace
@@ -84,9 +119,10 @@ void pack_q5_1(const EncodedBlock& e, uint8_t* b) {
 void pack_q2_0(const EncodedBlock& e, uint8_t* b) {
   put_f16(b, e.scale);
   for (int i = 0; i < 16; ++i) {
-    unsigned byte = 0;
-    for (int k = 0; k < 4; ++k) byte |= static_cast<unsigned>(e.codes[4 * i + k] + 1) << (2 * k);
-    b[2 + i] = static_cast<uint8_t>(byte);
+    uint32_t four;
+    std::memcpy(&four, e.codes + 4 * i, 4);
+    four = ((four & 0x03030303u) + 0x01010101u) & 0x03030303u;
+    b[2 + i] = static_cast<uint8_t>(four * 0x01041040u >> 24);  // two bits of each byte move next to each other
   }
 }
 
@@ -103,15 +139,14 @@ void pack_mxfp4(const EncodedBlock& e, uint8_t* b) {
 
 void pack_q2_k(const EncodedBlock& e, uint8_t* b) {
   for (int j = 0; j < 16; ++j) b[j] = static_cast<uint8_t>((e.sub_scale[j] & 15) | ((e.sub_min[j] & 15) << 4));
-  put_pairs(b + 16, e.codes, 0);
+  put_pairs(b + 16, e.codes);
   put_f16(b + 80, e.scale);
   put_f16(b + 82, e.offset);
 }
 
 void pack_q3_k(const EncodedBlock& e, uint8_t* b) {
-  std::memset(b, 0, 32);
-  for (int i = 0; i < 256; ++i) b[i % 32] |= static_cast<uint8_t>(((e.codes[i] + 4) >> 2) << (i / 32));
-  put_pairs(b + 32, e.codes, 4);
+  put_bit_planes(b, e.codes, 2, true);  // the third bit of code + 4
+  put_pairs(b + 32, e.codes);
   std::memset(b + 96, 0, 12);
   for (int j = 0; j < 16; ++j) {
     const int s = e.sub_scale[j] + 32;
@@ -132,17 +167,21 @@ void pack_q5_k(const EncodedBlock& e, uint8_t* b) {
   put_f16(b, e.scale);
   put_f16(b + 2, e.offset);
   put_scales_and_mins(b + 4, e);
-  std::memset(b + 16, 0, 32);
-  for (int i = 0; i < 256; ++i) b[16 + i % 32] |= static_cast<uint8_t>((e.codes[i] >> 4) << (i / 32));
+  put_bit_planes(b + 16, e.codes, 4, false);
   put_nibble_runs(b + 48, e.codes);
 }
 
 void pack_q6_k(const EncodedBlock& e, uint8_t* b) {
-  std::memset(b, 0, 192);
-  for (int i = 0; i < 256; ++i) {
-    const int q = e.codes[i] + 32, h = i / 128, r = i % 128;
-    b[64 * h + r % 64] |= static_cast<uint8_t>((q & 15) << (4 * (r / 64)));
-    b[128 + 32 * h + r % 32] |= static_cast<uint8_t>((q >> 4) << (2 * (r / 32)));
+  // Halves of 128 codes: 64 bytes of low nibbles, 32 of the two bits above them.
+  for (int h = 0; h < 2; ++h) {
+    const int8_t* codes = e.codes + 128 * h;
+    for (int i = 0; i < 64; i += 8)
+      put_eight(b + 64 * h + i, (eight(codes + i) & in_all(15)) | (eight(codes + 64 + i) & in_all(15)) << 4);
+    for (int i = 0; i < 32; i += 8) {
+      uint64_t v = 0;
+      for (int run = 0; run < 4; ++run) v |= (((eight(codes + 32 * run + i) >> 4) & in_all(3)) ^ in_all(2)) << (2 * run);
+      put_eight(b + 128 + 32 * h + i, v);
+    }
   }
   std::memcpy(b + 192, e.sub_scale, 16);
   put_f16(b + 208, e.scale);

@@ -109,6 +109,9 @@ struct OutputTensor {
   Shape shape;
   // Fills exactly format_bytes(...) bytes.
   std::function<void(std::span<std::byte> dst)> produce;
+  // The same tensor where it already lies (bytes or source of rows), for who wants some rows at a time. Of no rows
+  // when only produce knows them; who replaces produce clears it. Valid while produce lives.
+  TensorView view = {FormatId::kF32, {0}, {}};
 };
 
 }  // namespace hone::tensor
