@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 #include "app/model_argument.h"
 #include "base/cancel.h"
@@ -13,7 +12,6 @@
 #include "models/model.h"
 
 namespace hone::app {
-namespace fs = std::filesystem;
 
 std::string read_stdin(size_t max_bytes) {
   std::string text;
@@ -31,13 +29,6 @@ std::string read_stdin(size_t max_bytes) {
 }
 
 std::unique_ptr<text::Tokenizer> open_tokenizer(const std::string& model, ProgressSink* progress) {
-  std::error_code none;
-  const fs::path path = model;
-  if (path.extension() == ".json" && fs::is_regular_file(path, none)) {
-    const fs::path config = path.parent_path() / "tokenizer_config.json";
-    return text::tokenizer_from_json(read_text_file(path),
-                                     fs::is_regular_file(config, none) ? read_text_file(config) : "");
-  }
   return models::load_tokenizer(models::open_checkpoint(resolve_model(model, progress)));
 }
 

@@ -296,32 +296,45 @@ Json compressed_weights(const WholeMatrix& m) {
   return weights;
 }
 
+struct Scheme {
+  Json json;
+  std::vector<std::string> modules;
+};
+
 Json compressed_json(const std::vector<WholeMatrix>& matrices, const std::vector<std::string>& plain) {
-  std::vector<std::pair<Json, std::vector<std::string>>> schemes;  // with the modules of each
+  std::vector<Scheme> schemes;
+  bool one_format = true;
   for (const WholeMatrix& m : matrices) {
-    Json scheme = {{"format", compressed_format(*tensor::grouped_layout(m.format))},
-                   {"weights", compressed_weights(m)}};
-    auto found = std::ranges::find(schemes, scheme, [](const auto& entry) { return entry.first; });
-    if (found == schemes.end()) found = schemes.insert(schemes.end(), {std::move(scheme), {}});
-    found->second.push_back(m.module);
+    Json json;
+    json["format"] = compressed_format(*tensor::grouped_layout(m.format));
+    json["weights"] = compressed_weights(m);
+    auto found =
+        std::find_if(schemes.begin(), schemes.end(), [&](const Scheme& s) { return s.json == json; });
+    if (found == schemes.end()) {
+      schemes.push_back({json, {}});
+      found = schemes.end() - 1;
+    }
+    found->modules.push_back(m.module);
+    one_format = one_format && json["format"] == schemes[0].json["format"];
   }
   if (schemes.empty()) return nullptr;
-  bool one_format = true;
   Json groups = Json::object();
-  for (const auto& [scheme, modules] : schemes) {
-    Json group = {{"targets", schemes.size() == 1 ? Json::array({"Linear"}) : Json(modules)}};
-    group.update(scheme);
+  for (const Scheme& scheme : schemes) {
+    Json group;
+    group["targets"] = schemes.size() == 1 ? std::vector<std::string>{"Linear"} : scheme.modules;
+    group.update(scheme.json);
     group["input_activations"] = nullptr;
     group["output_activations"] = nullptr;
     groups[fmt::format("group_{}", groups.size())] = std::move(group);
-    one_format = one_format && scheme["format"] == schemes[0].first["format"];
   }
-  return {{"quant_method", "compressed-tensors"},
-          {"format", one_format ? schemes[0].first["format"] : Json("mixed-precision")},
-          {"quantization_status", "compressed"},
-          {"config_groups", std::move(groups)},
-          {"ignore", plain},
-          {"kv_cache_scheme", nullptr}};
+  Json out;
+  out["quant_method"] = "compressed-tensors";
+  out["format"] = one_format ? schemes[0].json["format"].get<std::string>() : "mixed-precision";
+  out["quantization_status"] = "compressed";
+  out["config_groups"] = std::move(groups);
+  out["ignore"] = plain;
+  out["kv_cache_scheme"] = nullptr;
+  return out;
 }
 
 Json gptq_json(const std::vector<WholeMatrix>& matrices) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "models/rope.h"
@@ -93,6 +94,19 @@ void read_hf_rope(const Json& json, const std::string& what, ModelConfig& config
   if (partial != 1) config.rotary_dim = static_cast<int64_t>(static_cast<double>(config.head_dim) * partial);
 }
 
+// MLX tags the numbers that JSON lacks: {"__float__": "Infinity"}, "-Infinity", "NaN".
+void untag_numbers(Json& json) {
+  if (json.is_object() && json.size() == 1 && json.contains("__float__") && json.front().is_string()) {
+    const std::string text = json.front().get<std::string>();
+    if (text == "NaN") json = std::numeric_limits<double>::quiet_NaN();
+    else if (text == "Infinity") json = std::numeric_limits<double>::infinity();
+    else if (text == "-Infinity") json = -std::numeric_limits<double>::infinity();
+    return;
+  }
+  if (json.is_structured())
+    for (Json& item : json) untag_numbers(item);
+}
+
 }  // namespace
 
 Json hf_config(const tensor::Checkpoint& checkpoint) {
@@ -102,6 +116,7 @@ Json hf_config(const tensor::Checkpoint& checkpoint) {
   Json json = parse_json(found->second, checkpoint.source_name() + "/config.json");
   if (!json.is_object())
     fail(ErrorKind::kBadInput, "[models] {}/config.json: must be a JSON object", checkpoint.source_name());
+  untag_numbers(json);
   return json;
 }
 

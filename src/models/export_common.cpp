@@ -50,4 +50,14 @@ void restore_general(const Json& kept, tensor::Metadata& metadata) {
   }
 }
 
+std::map<std::string, std::string> plain_texts(const tensor::Checkpoint& checkpoint) {
+  std::map<std::string, std::string> texts = checkpoint.texts;
+  if (!checkpoint.layout) return texts;
+  for (const char* name : {"quantize_config.json", "quant_config.json", "hf_quant_config.json"}) texts.erase(name);
+  Json config = parse_json(texts.at("config.json"), "config.json");
+  for (const char* key : {"quantization", "quantization_config"}) config.erase(key);
+  texts["config.json"] = dump_json(config, 2) + "\n";
+  return texts;
+}
+
 }  // namespace hone::models

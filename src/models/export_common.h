@@ -2,6 +2,9 @@
 // travels inside config.json, which has no place of its own for it.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "base/json.h"
 #include "models/model.h"
 
@@ -14,5 +17,8 @@ tensor::FormatId dominant_format(const Model& model);
 // general.* strings and lists of strings, without those that describe the container.
 Json kept_general(const tensor::Metadata& metadata);
 void restore_general(const Json& kept, tensor::Metadata& metadata);
+
+// The texts of a Hugging Face checkpoint without what says how its weights were quantized.
+std::map<std::string, std::string> plain_texts(const tensor::Checkpoint& checkpoint);
 
 }  // namespace hone::models

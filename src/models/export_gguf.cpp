@@ -10,6 +10,7 @@
 #include "models/decoder_blocks.h"
 #include "models/export.h"
 #include "models/export_common.h"
+#include "models/export_tokenizer.h"
 #include "models/rope.h"
 
 namespace hone::models {
@@ -39,55 +40,30 @@ void write_general(const Model& model, tensor::Metadata& meta) {
   meta.set("general.file_type", gguf_file_type(dominant_format(model)));
 }
 
-void write_vocab(const Model& model, const text::Tokenizer& tokenizer, tensor::Metadata& meta) {
-  text::VocabSpec spec = tokenizer.to_vocab_spec();
-  const auto rows = static_cast<size_t>(model.config.vocab_size);
-  if (spec.tokens.size() > rows)
-    fail(ErrorKind::kUnsupported, "[models] {}: the tokenizer has {} tokens, the model {} rows",
-         model.checkpoint->source_name(), spec.tokens.size(), rows);
-  // llama.cpp wants a token for every row of the embedding.
-  if (!spec.scores.empty()) spec.scores.resize(rows, -1000.0f);
-  spec.types.resize(spec.tokens.size(), 1);
-  spec.types.resize(rows, 5);
-  for (size_t i = spec.tokens.size(); i < rows; ++i) spec.tokens.push_back(fmt::format("[PAD{}]", i));
-
-  auto set = [&](const char* key, tensor::MetaValue value) { meta.set(std::string("tokenizer.ggml.") + key, std::move(value)); };
-  set("model", spec.model);
-  if (!spec.pre.empty()) set("pre", spec.pre);
-  set("tokens", tensor::make_array(std::move(spec.tokens)));
-  if (!spec.scores.empty()) set("scores", tensor::make_array(std::move(spec.scores)));
-  set("token_type", tensor::make_array(std::move(spec.types)));
-  if (!spec.merges.empty()) set("merges", tensor::make_array(std::move(spec.merges)));
-  auto set_id = [&](const char* key, std::optional<text::TokenId> id) {
-    if (id) set(key, static_cast<uint32_t>(*id));
-  };
-  set_id("bos_token_id", spec.bos);
-  set_id("eos_token_id", spec.eos);
-  set_id("eot_token_id", spec.eot);
-  set_id("unknown_token_id", spec.unknown);
-  set_id("padding_token_id", spec.padding);
-  if (spec.add_bos) set("add_bos_token", *spec.add_bos);
-  if (spec.add_eos) set("add_eos_token", *spec.add_eos);
-  if (spec.add_space_prefix) set("add_space_prefix", *spec.add_space_prefix);
-}
-
 tensor::Metadata make_metadata(const Model& model) {
   tensor::Metadata meta;
   write_general(model, meta);
   model.family->write_gguf_metadata(model.config, meta);
   const auto& texts = model.checkpoint->texts;
-  if (texts.count("tokenizer.json")) write_vocab(model, *load_tokenizer(*model.checkpoint), meta);
+  if (texts.count("tokenizer.json") || texts.count("tokenizer.model"))
+    write_gguf_vocab(*load_tokenizer(*model.checkpoint), static_cast<size_t>(model.config.vocab_size),
+                     model.checkpoint->source_name(), meta);
   else meta.set("tokenizer.ggml.model", std::string("none"));
   if (std::string source = chat_template_source(*model.checkpoint); !source.empty())
     meta.set("tokenizer.chat_template", std::move(source));
   return meta;
 }
 
-// What GGUF stores for a tensor: vectors as F32, types it cannot carry as F32 when that is exact.
-FormatId stored_format(const Model& model, const TensorInfo& info) {
+// What GGUF stores for a tensor: vectors as F32, types it cannot carry as F32 when that is exact, groups of other tools
+// in the smallest format with the same numbers (their own, and the reason, where there is none).
+FormatId stored_format(const Model& model, const TensorInfo& info, std::string& reason) {
   const tensor::QuantFormat& format = tensor::format(model.source(info).view.format);
   if (info.keep_f32) return FormatId::kF32;
   if (format.gguf_type >= 0) return format.id;
+  if (format.quantized()) {
+    const auto exact = tensor::exact_target(model.source(info).view, tensor::Container::kGguf, &reason);
+    return exact.value_or(format.id);
+  }
   if (tensor::dtype_bits(format.dtype) > 32)
     fail(ErrorKind::kUnsupported, "[models] tensor '{}': {} is not carried to GGUF", model.source_name(info), format.name);
   return FormatId::kF32;
@@ -98,7 +74,13 @@ void produce_from_hf(const tensor::TensorView& view, const TensorInfo& info, For
   std::vector<float> decoded;
   std::vector<std::byte> stored;
   std::span<const std::byte> bytes = view.bytes;
-  if (format != view.format || info.gguf_offset != 0) {
+  if (format != view.format && tensor::format(format).quantized()) {
+    stored.resize(dst.size());
+    std::string reason;
+    if (!tensor::transcode(view, format, stored, &reason))
+      fail(ErrorKind::kBadInput, "[models] tensor '{}' changed while it was written: {}", info.gguf_name, reason);
+    bytes = stored;
+  } else if (format != view.format || info.gguf_offset != 0) {
     decoded = tensor::decode(view);
     if (info.gguf_offset != 0)
       for (float& value : decoded) value += info.gguf_offset;
@@ -138,7 +120,9 @@ uint32_t gguf_file_type(FormatId format) {
       {FormatId::kQ8_0, 7},    {FormatId::kQ5_0, 8},    {FormatId::kQ5_1, 9},  {FormatId::kQ2_K, 10},
       {FormatId::kQ3_K, 12},   {FormatId::kQ4_K, 15},   {FormatId::kQ5_K, 17}, {FormatId::kQ6_K, 18},
       {FormatId::kIQ4_NL, 25}, {FormatId::kIQ4_XS, 30}, {FormatId::kBF16, 32}, {FormatId::kMXFP4, 38},
-      {FormatId::kQ2_0, 41}};
+      {FormatId::kQ2_0, 41},   {FormatId::kIQ2_XXS, 19}, {FormatId::kIQ2_XS, 20}, {FormatId::kIQ3_XXS, 23},
+      {FormatId::kIQ1_S, 24},  {FormatId::kIQ3_S, 26},  {FormatId::kIQ2_S, 28}, {FormatId::kIQ1_M, 31},
+      {FormatId::kTQ1_0, 36},  {FormatId::kTQ2_0, 37},  {FormatId::kNVFP4, 39}, {FormatId::kQ1_0, 40}};
   for (const auto& [id, type] : kTypes)
     if (id == format) return type;
   return 1024;
@@ -150,16 +134,20 @@ GgufExport export_gguf(const Model& model) {
   const bool from_gguf = checkpoint->kind == tensor::CheckpointKind::kGguf;
   for (const TensorInfo& info : model.tensor_infos) {
     const tensor::TensorView view = model.source(info).view;
-    const FormatId format = from_gguf ? view.format : stored_format(model, info);
+    std::string reason;
+    const FormatId format = from_gguf ? view.format : stored_format(model, info, reason);
+    if (tensor::format(format).gguf_type < 0) out.not_exact[info.gguf_name] = reason;
     out.infos.push_back(info);
     if (from_gguf)
       out.tensors.push_back({info.gguf_name, format, view.shape, [checkpoint, view](std::span<std::byte> dst) {
                                tensor::read_all(view, dst);
-                             }});
+                             }, view});
     else
       out.tensors.push_back({info.gguf_name, format, view.shape, [checkpoint, view, info, format](std::span<std::byte> dst) {
                                produce_from_hf(view, info, format, dst);
                              }});
+    const bool as_it_lies = format == view.format && info.permuted_heads == 0 && info.gguf_offset == 0;
+    if (!from_gguf && as_it_lies) out.tensors.back().view = view;
   }
   if (from_gguf) {
     out.metadata = checkpoint->metadata;

@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "models/export.h"
 #include "models/export_common.h"
+#include "models/export_tokenizer.h"
 #include "models/rope.h"
 
 namespace hone::models {
@@ -92,28 +93,6 @@ ModelConfig hf_config_of(const Model& model) {
   return config;
 }
 
-std::string tokenizer_config(const Model& model, const text::Tokenizer& tokenizer, const std::string& chat_template) {
-  const tensor::Metadata& meta = model.checkpoint->metadata;
-  Json json;
-  json["tokenizer_class"] = "PreTrainedTokenizerFast";
-  auto set_piece = [&](const char* key, std::optional<text::TokenId> id) {
-    if (id) json[key] = tokenizer.piece(*id);
-  };
-  set_piece("bos_token", tokenizer.bos);
-  set_piece("eos_token", tokenizer.eos);
-  for (const auto& [key, name] : {std::pair{"unk_token", "tokenizer.ggml.unknown_token_id"}, {"pad_token", "tokenizer.ggml.padding_token_id"}})
-    if (const int64_t id = meta.get_int_or(name, -1); id >= 0 && id < static_cast<int64_t>(tokenizer.vocab_size()))
-      set_piece(key, static_cast<text::TokenId>(id));
-  if (meta.find("tokenizer.ggml.add_bos_token"))
-    json["add_bos_token"] = meta.get_bool_or("tokenizer.ggml.add_bos_token", false);
-  if (meta.find("tokenizer.ggml.add_eos_token"))
-    json["add_eos_token"] = meta.get_bool_or("tokenizer.ggml.add_eos_token", false);
-  json["model_max_length"] = model.config.context_length;
-  json["clean_up_tokenization_spaces"] = false;
-  if (!chat_template.empty()) json["chat_template"] = chat_template;
-  return dump_json(json, 2);
-}
-
 void write_texts(const Model& model, FormatId target, HfExport& out) {
   std::unique_ptr<text::Tokenizer> tokenizer;
   if (model.checkpoint->metadata.find_strings("tokenizer.ggml.tokens")) tokenizer = load_tokenizer(*model.checkpoint);
@@ -125,13 +104,7 @@ void write_texts(const Model& model, FormatId target, HfExport& out) {
   }
   out.texts["config.json"] = dump_json(config, 2) + "\n";
   if (!tokenizer) return;
-  Json generation;
-  if (tokenizer->bos) generation["bos_token_id"] = *tokenizer->bos;
-  if (tokenizer->end_of_turn.size() > 1) generation["eos_token_id"] = tokenizer->end_of_turn;
-  else if (tokenizer->eos) generation["eos_token_id"] = *tokenizer->eos;
-  if (!generation.is_null()) out.texts["generation_config.json"] = dump_json(generation, 2) + "\n";
-  out.texts["tokenizer.json"] = tokenizer->to_tokenizer_json();
-  out.texts["tokenizer_config.json"] = tokenizer_config(model, *tokenizer, chat_template_source(*model.checkpoint)) + "\n";
+  out.texts.merge(hf_tokenizer_texts(*model.checkpoint, *tokenizer, model.config.context_length));
 }
 
 }  // namespace
@@ -148,12 +121,13 @@ HfExport export_hf(const Model& model, std::optional<FormatId> dequantize_to) {
     const tensor::TensorView view = model.source(info).view;
     TensorInfo placed = info;
     if (from_hf) placed.permuted_heads = 0, placed.gguf_offset = 0;
-    const FormatId format = from_hf ? view.format : written_format(model, info, target, dequantize_to.has_value());
+    const bool as_it_is = from_hf && !tensor::format(view.format).quantized();
+    const FormatId format = as_it_is ? view.format : written_format(model, info, target, dequantize_to.has_value());
     out.tensors.push_back({info.hf_name, format, view.shape, [checkpoint, view, placed, format](std::span<std::byte> dst) {
                              produce_for_hf(view, placed, format, dst);
                            }});
   }
-  if (from_hf) out.texts = checkpoint->texts;
+  if (from_hf) out.texts = plain_texts(*checkpoint);
   else write_texts(model, target, out);
   return out;
 }

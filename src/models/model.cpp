@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
+#include "formats/tokenizer_files.h"
 #include "models/decoder_blocks.h"
 
 namespace hone::models {
@@ -97,6 +98,7 @@ tensor::Checkpoint open_checkpoint(const std::filesystem::path& path) {
   const auto status = std::filesystem::status(path, code);
   if (!std::filesystem::exists(status))
     fail(ErrorKind::kBadInput, "[models] {}: no such file or directory", path.string());
+  if (formats::is_tokenizer_only(path)) return formats::read_tokenizer_files(path);
   if (std::filesystem::is_directory(status)) return formats::read_hf_directory(path);
   if (path.extension() != ".safetensors") return formats::read_gguf(path);
   tensor::Checkpoint checkpoint;  // weights without a configuration: enough to list tensors
@@ -110,6 +112,9 @@ tensor::Checkpoint open_checkpoint(const std::filesystem::path& path) {
 Model open_model(const std::filesystem::path& path) {
   Model model;
   model.checkpoint = std::make_shared<tensor::Checkpoint>(open_checkpoint(path));
+  if (model.checkpoint->kind == tensor::CheckpointKind::kHuggingFace && model.checkpoint->tensors().empty())
+    fail(ErrorKind::kBadInput, "[models] {}: holds a tokenizer but no weights (model.safetensors); download them, or convert with --tokenizer-only",
+         model.checkpoint->source_name());
   model.family = &find_family(*model.checkpoint);
   model.config = model.family->read_config(*model.checkpoint);
   model.tensor_infos = check_tensors(*model.checkpoint, model.family->tensors(model.config, *model.checkpoint));

@@ -25,7 +25,7 @@ struct Model {
 
 // A .gguf file or a Hugging Face directory. Missing tensors and wrong shapes are named, all at once.
 Model open_model(const std::filesystem::path& path);
-// The checkpoint alone (for inspect): any supported container, any architecture.
+// The checkpoint alone (for inspect): any supported container, any architecture; a tokenizer without weights too.
 tensor::Checkpoint open_checkpoint(const std::filesystem::path& path);
 // Error(kBadInput) when the checkpoint carries no tokenizer.
 std::unique_ptr<text::Tokenizer> load_tokenizer(const tensor::Checkpoint& checkpoint);
