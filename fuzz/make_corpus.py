@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import struct
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "..", "tests", "data", "formats")
@@ -99,6 +100,81 @@ def quantized(names):
         seed("hf_config", name, b"\0".join(parts), 1)
 
 
+# Small GGUF and safetensors files, written here: the seeds below need no model.
+def safetensors_file(tensors):
+    header, data = {}, b""
+    for name, (shape, values) in tensors.items():
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * len(values)]}
+        data += struct.pack(f"<{len(values)}f", *values)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def gguf_file(keys, tensors):
+    string = lambda s: struct.pack("<Q", len(s)) + s.encode()
+    out = b"GGUF" + struct.pack("<Iqq", 3, len(tensors), len(keys))
+    for key, value in keys.items():
+        out += string(key)
+        if isinstance(value, str):
+            out += struct.pack("<I", 8) + string(value)
+        else:
+            out += struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value)
+    data = b""
+    for name, (shape, values) in tensors.items():
+        out += string(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}q", *reversed(shape)) + struct.pack("<IQ", 0, len(data))
+        data += struct.pack(f"<{len(values)}f", *values)
+        data += b"\0" * (-len(data) % 32)
+    return out + b"\0" * (-len(out) % 32) + data
+
+
+# Adapters of the model in fuzz_adapter.cpp (vocabulary 5, hidden 4, one layer): configuration, NUL, weights; GGUF files;
+# importance matrices.
+def adapters():
+    def values(n):
+        return [rng.uniform(-1, 1) for _ in range(n)]
+
+    def pairs(modules, a, b):
+        tensors = {}
+        for name, (out, into) in modules.items():
+            tensors[name + a] = ([2, into], values(2 * into))
+            tensors[name + b] = ([out, 2], values(2 * out))
+        return tensors
+    layer = "base_model.model.model.layers.0."
+    linear = pairs({layer + "self_attn.q_proj": (4, 4), layer + "self_attn.v_proj": (2, 4), layer + "mlp.down_proj": (4, 6)}, ".lora_A.weight", ".lora_B.weight")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj", "down_proj"], "bias": "none", "use_dora": False}
+    peft = {"plain": (config, linear),
+            "rslora": ({**config, "use_rslora": True, "alpha_pattern": {"q_proj": 3}, "rank_pattern": {"v_proj": 2}}, linear),
+            "dora": ({**config, "use_dora": True}, {**{k: v for k, v in linear.items() if "q_proj" in k}, layer + "self_attn.q_proj.lora_magnitude_vector": ([4], values(4))}),
+            "embedding": (config, {"base_model.model.model.embed_tokens.lora_embedding_A": ([2, 5], values(10)),
+                                   "base_model.model.model.embed_tokens.lora_embedding_B": ([4, 2], values(8)),
+                                   **pairs({"base_model.model.lm_head": (5, 4)}, ".lora_A.weight", ".lora_B.weight")}),
+            "saved": ({**config, "modules_to_save": ["embed_tokens", "lm_head"]},
+                      {"base_model.model.model.embed_tokens.weight": ([5, 4], values(20)), "base_model.model.lm_head.weight": ([5, 4], values(20)),
+                       "base_model.model.model.norm.weight": ([4], values(4))})}
+    for name, (options, tensors) in peft.items():
+        seed("adapter", "peft-" + name, json.dumps(options, separators=(",", ":")).encode() + b"\0" + safetensors_file(tensors))
+    for kind in ("lora", "dora", "full"):
+        tensors = {"model.layers.0.self_attn.q_proj.lora_a": ([4, 2], values(8)), "model.layers.0.self_attn.q_proj.lora_b": ([2, 4], values(8))}
+        if kind == "dora":
+            tensors["model.layers.0.self_attn.q_proj.m"] = ([4], values(4))
+        if kind == "full":
+            tensors = {"model.layers.0.self_attn.q_proj.weight": ([4, 4], values(16)), "model.layers.0.input_layernorm.weight": ([4], values(4))}
+        options = {"fine_tune_type": kind, "num_layers": 1, "lora_parameters": {"rank": 2, "scale": 20.0, "dropout": 0.0}}
+        seed("adapter", "mlx-" + kind, json.dumps(options, separators=(",", ":")).encode() + b"\0" + safetensors_file(tensors))
+    keys = {"general.type": "adapter", "general.architecture": "llama", "adapter.type": "lora", "adapter.lora.alpha": 4.0}
+    seed("adapter", "lora.gguf", gguf_file(keys, {**pairs({"blk.0.attn_q.weight": (4, 4), "blk.0.ffn_up.weight": (6, 4)}, ".lora_a", ".lora_b"),
+                                                  "token_embd.weight.lora_a": ([5, 2], values(10)), "token_embd.weight.lora_b": ([4, 2], values(8))}))
+    seed("adapter", "control.gguf", gguf_file({"general.architecture": "controlvector", "controlvector.model_hint": "llama", "controlvector.layer_count": 2},
+                                              {"direction.1": ([4], values(4)), "direction.2": ([4], values(4))}))
+    squares = [abs(v) for v in values(4)]
+    seed("adapter", "imatrix.gguf", gguf_file({"general.type": "imatrix", "imatrix.chunk_count": 3, "imatrix.chunk_size": 512},
+                                              {"blk.0.attn_q.weight.in_sum2": ([1, 4], squares), "blk.0.attn_q.weight.counts": ([1, 1], [2.0])}))
+    entry = lambda name, numbers: struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", 3, len(numbers)) + struct.pack(f"<{len(numbers)}f", *numbers)
+    seed("adapter", "imatrix.dat", struct.pack("<i", 2) + entry("blk.0.attn_q.weight", squares) + entry("blk.0.ffn_down.weight", squares * 2)
+         + struct.pack("<ii", 3, 8) + b"text.txt")
+
+
 TEMPLATES = {
     "turns": "{% for m in messages %}{{ '<|start|>' + m['role'] + '\\n' + (m.content or '') + '<|end|>\\n' }}{% endfor %}"
              "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}",
@@ -122,3 +198,4 @@ if __name__ == "__main__":
         seed("chat_template", name + ".jinja", text.encode(), 2)
     quantized(["mlx-affine-3", "mlx-mxfp4", "mlx-nvfp4", "mlx-mixed", "gptq-3-zeros", "gptq-act-order", "gptq-odd", "gptq-old-file", "awq", "ct-pack-4-zeros",
                "ct-pack-5-words", "ct-pack-act-order", "ct-int8-asymmetric", "ct-nvfp4", "ct-mxfp8", "fp8-row", "modelopt-nvfp4", "bnb-nf4-double", "bnb-int8", "bitnet"])
+    adapters()
