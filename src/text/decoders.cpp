@@ -1,4 +1,5 @@
 // Decoders of the tokenizer.json schema: from token strings back to text.
+#include <algorithm>
 #include <utility>
 
 #include "text/pipeline.h"
@@ -122,6 +123,31 @@ class ByteFallback final : public Decoder {
   }
 };
 
+// Connectionist temporal classification: equal neighbours are one, the pad token is none.
+class Ctc final : public Decoder {
+ public:
+  Ctc(std::string pad, std::string delimiter, bool cleanup) : pad_(std::move(pad)), delimiter_(std::move(delimiter)), cleanup_(cleanup) {}
+  void apply(std::vector<std::string>& tokens) const override {
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    std::vector<std::string> out;
+    for (std::string& token : tokens) {
+      apply_one(token);
+      if (!token.empty()) out.push_back(std::move(token));
+    }
+    tokens = std::move(out);
+  }
+  void apply_one(std::string& token) const override {
+    if (!pad_.empty()) token = replace_all(token, pad_, "");
+    if (!cleanup_) return;
+    clean_up(token);
+    if (!delimiter_.empty()) token = replace_all(token, delimiter_, " ");
+  }
+
+ private:
+  std::string pad_, delimiter_;
+  bool cleanup_;
+};
+
 class Fuse final : public Decoder {
  public:
   void apply(std::vector<std::string>& tokens) const override {
@@ -160,6 +186,32 @@ class Replace final : public Decoder {
 
  private:
   std::string from_, to_;
+};
+
+class ReplaceRegex final : public Decoder {
+ public:
+  ReplaceRegex(const std::string& pattern, std::string to) : regex_(pattern), to_(std::move(to)) {}
+  void apply(std::vector<std::string>& tokens) const override {
+    for (std::string& t : tokens) apply_one(t);
+  }
+  void apply_one(std::string& token) const override {
+    if (!is_valid_utf8(token)) return;
+    start_regex_budget(token.size());
+    std::vector<Span> matches;
+    regex_.find_all(token, {0, token.size()}, matches);
+    std::string out;
+    size_t done = 0;
+    for (const Span& m : matches) {
+      out.append(token, done, m.begin - done).append(to_);
+      done = m.end;
+      check_growth(token.size(), out.size());
+    }
+    token = out.append(token, done);
+  }
+
+ private:
+  Regex regex_;
+  std::string to_;
 };
 
 class Chain final : public Decoder {
@@ -213,11 +265,12 @@ Made make_strip(const Doc& o) {
 Made make_replace(const Doc& o) {
   const char* what = "decoder Replace";
   const Doc& pattern = doc_member(o, "pattern", what);
-  if (doc_find(pattern, "Regex")) fail(ErrorKind::kUnsupported, "[tokenizer] {}: a regular expression", what);
-  const std::string& from = doc_string(pattern, "String", what);
+  const bool regex = doc_find(pattern, "Regex") != nullptr;
+  const std::string& from = doc_string(pattern, regex ? "Regex" : "String", what);
   if (from.empty()) fail(ErrorKind::kUnsupported, "[tokenizer] {}: an empty pattern", what);
   const std::string& to = doc_string(o, "content", what);
   if (to.size() > 256) fail(ErrorKind::kUnsupported, "[tokenizer] {}: a replacement of {} bytes", what, to.size());
+  if (regex) return std::make_unique<ReplaceRegex>(from, to);
   return std::make_unique<Replace>(from, to);
 }
 
@@ -237,6 +290,11 @@ Made make_decoder(const Doc& object) {
       {"WordPiece", make_word_piece},
       {"BPEDecoder", make_bpe_suffix},
       {"ByteFallback", [](const Doc&) -> Made { return std::make_unique<ByteFallback>(); }},
+      {"CTC",
+       [](const Doc& o) -> Made {
+         return std::make_unique<Ctc>(doc_string_or(o, "pad_token", "<pad>", "decoder CTC"),
+                                      doc_string_or(o, "word_delimiter_token", "|", "decoder CTC"), doc_bool_or(o, "cleanup", true, "decoder CTC"));
+       }},
       {"Fuse", [](const Doc&) -> Made { return std::make_unique<Fuse>(); }},
       {"Strip", make_strip},
       {"Replace", make_replace},

@@ -3,45 +3,11 @@
 #include <limits>
 
 #include "text/pipeline.h"
+#include "text/trie.h"
 #include "text/unicode.h"
 
 namespace hone::text {
 namespace {
-
-// Prefix tree over bytes; children in one hash table, because most nodes have one.
-class Trie {
- public:
-  void add(std::string_view key, int32_t value) {
-    uint32_t node = 0;
-    for (const char c : key) {
-      const auto [it, fresh] = next_.emplace(uint64_t{node} << 8 | static_cast<uint8_t>(c), static_cast<uint32_t>(values_.size()));
-      if (fresh) values_.push_back(-1);
-      node = it->second;
-    }
-    if (values_[node] < 0) values_[node] = value;
-  }
-  // Calls visit(length, value) for every key that text[at..] begins with, shortest first.
-  template <typename Visit>
-  void prefixes(std::string_view text, size_t at, Visit visit) const {
-    uint32_t node = 0;
-    for (size_t i = at; i < text.size(); ++i) {
-      const auto it = next_.find(uint64_t{node} << 8 | static_cast<uint8_t>(text[i]));
-      if (it == next_.end()) return;
-      node = it->second;
-      if (values_[node] >= 0) visit(i + 1 - at, values_[node]);
-    }
-  }
-
- private:
-  struct Mix {
-    size_t operator()(uint64_t k) const {
-      k *= 0x9E3779B97F4A7C15ull;
-      return static_cast<size_t>(k ^ (k >> 32));
-    }
-  };
-  std::unordered_map<uint64_t, uint32_t, Mix> next_;
-  std::vector<int32_t> values_{-1};
-};
 
 constexpr size_t kMaxPiece = 4096;  // bounds the work per position
 
@@ -129,7 +95,7 @@ class Unigram final : public Model {
     }
   }
 
-  Trie trie_;
+  ByteTrie trie_;
   std::vector<double> scores_;
   double unknown_score_ = 0.0;
   bool byte_fallback_ = false;
@@ -160,6 +126,12 @@ class WordPiece final : public Model {
     if (limit < 0 || limit > 10000) fail(ErrorKind::kUnsupported, "[tokenizer] {}: max_input_chars_per_word {}", what, limit);
     limit_ = static_cast<size_t>(limit);
     unknown = vocabulary_.find(doc_string_or(object, "unk_token", "[UNK]", what));
+    for (TokenId id = 0; static_cast<size_t>(id) < vocabulary_.size(); ++id) {
+      const std::string* piece = vocabulary_.piece(id);
+      if (!piece || piece->empty() || vocabulary_.find(*piece) != id) continue;
+      first_.add(*piece, id);
+      if (piece->size() > prefix_.size() && piece->starts_with(prefix_)) rest_.add(std::string_view(*piece).substr(prefix_.size()), id);
+    }
   }
 
   void tokenize(std::string_view piece, std::vector<TokenId>& ids) const override {
@@ -168,19 +140,11 @@ class WordPiece final : public Model {
     for (size_t i = 0; i < piece.size() && characters <= limit_; ++characters) i += decode_utf8(piece, i).length;
     bool ok = characters <= limit_;
     for (size_t begin = 0; ok && begin < piece.size();) {
-      size_t end = piece.size();
-      std::optional<TokenId> found;
-      std::string candidate;
-      while (end > begin) {
-        candidate = begin > 0 ? prefix_ : std::string();
-        candidate += piece.substr(begin, end - begin);
-        if ((found = vocabulary_.find(candidate))) break;
-        do --end;
-        while (end > begin && (static_cast<uint8_t>(piece[end]) & 0xC0) == 0x80);
-      }
-      if (found) ids.push_back(*found);
-      ok = found.has_value();
-      begin = end;
+      int32_t id = ByteTrie::kNone;
+      const size_t length = (begin > 0 ? rest_ : first_).longest(piece, begin, &id);
+      ok = length > 0;
+      if (ok) ids.push_back(id);
+      begin += length;
     }
     if (ok) return;
     ids.resize(before);
@@ -190,6 +154,7 @@ class WordPiece final : public Model {
 
  private:
   std::string prefix_;
+  ByteTrie first_, rest_;  // pieces that begin a word, and those that go on with one, without their prefix
   size_t limit_ = 100;
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "text/pipeline.h"
+#include "text/scan.h"
 #include "text/unicode.h"
 
 namespace hone::text {
@@ -111,9 +112,17 @@ class Splitter final : public PreTokenizer {
   bool invert_;
 };
 
+// By hand where the pattern is a published one, else by PCRE2.
 struct RegexMatcher {
-  Regex regex;
-  void operator()(std::string_view text, Span piece, std::vector<Span>& matches) const { regex.find_all(text, piece, matches); }
+  explicit RegexMatcher(const std::string& pattern) : scanner(find_scanner(pattern)) {
+    if (!scanner) regex.emplace(pattern);
+  }
+  void operator()(std::string_view text, Span piece, std::vector<Span>& matches) const {
+    if (scanner) scanner(text, piece, matches);
+    else regex->find_all(text, piece, matches);
+  }
+  Scanner scanner;
+  std::optional<Regex> regex;
 };
 
 struct LiteralMatcher {
@@ -179,7 +188,7 @@ void rewrite_pieces(Pieces& pieces, Rewrite rewrite) {
 class ByteLevel final : public PreTokenizer {
  public:
   ByteLevel(bool add_prefix_space, bool use_regex) : add_prefix_space_(add_prefix_space) {
-    if (use_regex) split_ = splitter(RegexMatcher{Regex(kGpt2Pattern)}, Behavior::kIsolated);
+    if (use_regex) split_ = splitter(RegexMatcher(kGpt2Pattern), Behavior::kIsolated);
   }
   void apply(Pieces& pieces) const override {
     if (add_prefix_space_)
@@ -247,6 +256,31 @@ class FixedLength final : public PreTokenizer {
   size_t length_;
 };
 
+// Cuts where the script changes. As in the package `tokenizers`, characters of no script (spaces) join what is
+// before them, and those before the first other character are lost.
+class UnicodeScripts final : public PreTokenizer {
+ public:
+  void apply(Pieces& pieces) const override {
+    std::vector<Span> out;
+    for (const Span& piece : pieces.spans) {
+      int last = -1;
+      size_t begin = piece.end;
+      for (size_t i = piece.begin; i < piece.end;) {
+        const Decoded d = decode_utf8(pieces.buffer, i);
+        const int script = script_of(d.code_point);
+        if (script != 0 && script != last) {
+          if (last >= 0) push(out, {begin, i});
+          begin = i;
+          last = script;
+        }
+        i += d.length;
+      }
+      push(out, {begin, piece.end});
+    }
+    pieces.spans = std::move(out);
+  }
+};
+
 class Chain final : public PreTokenizer {
  public:
   explicit Chain(std::vector<std::unique_ptr<PreTokenizer>> parts) : parts_(std::move(parts)) {}
@@ -274,7 +308,7 @@ Made make_split(const Doc& o) {
   const Behavior behavior = parse_behavior(doc_string(o, "behavior", what));
   const bool invert = doc_bool_or(o, "invert", false, what);
   const Doc& pattern = doc_member(o, "pattern", what);
-  if (doc_find(pattern, "Regex")) return splitter(RegexMatcher{Regex(doc_string(pattern, "Regex", what))}, behavior, invert);
+  if (doc_find(pattern, "Regex")) return splitter(RegexMatcher(doc_string(pattern, "Regex", what)), behavior, invert);
   const std::string& literal = doc_string(pattern, "String", what);
   if (literal.empty()) fail(ErrorKind::kUnsupported, "[tokenizer] pre_tokenizer Split: an empty pattern");
   return splitter(LiteralMatcher{literal}, behavior, invert);
@@ -335,6 +369,7 @@ const std::pair<const char*, Make> kPreTokenizers[] = {
     {"BertPreTokenizer", make_bert},
     {"CharDelimiterSplit", make_delimiter},
     {"FixedLength", make_fixed_length},
+    {"UnicodeScripts", [](const Doc&) -> Made { return std::make_unique<UnicodeScripts>(); }},
     {"Sequence", make_sequence},
 };
 
@@ -349,7 +384,7 @@ Made make_pre_tokenizer(const Doc& object) {
 
 Made make_byte_level_splits(const std::vector<std::string>& regexes) {
   std::vector<Made> parts;
-  for (const std::string& regex : regexes) parts.push_back(splitter(RegexMatcher{Regex(regex)}, Behavior::kIsolated));
+  for (const std::string& regex : regexes) parts.push_back(splitter(RegexMatcher(regex), Behavior::kIsolated));
   parts.push_back(std::make_unique<ByteLevel>(false, false));
   return std::make_unique<Chain>(std::move(parts));
 }

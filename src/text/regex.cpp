@@ -30,6 +30,8 @@ double thread_seconds() {
 std::string to_pcre(std::string_view pattern) {
   static constexpr std::string_view kSpace = "\\t-\\r\\x{85}\\p{Z}";
   static constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE\\x{24B6}-\\x{24E9}";
+  static const std::string boundary = "(?:(?<=[" + std::string(kWord) + "])(?![" + std::string(kWord) + "])|(?<![" + std::string(kWord) + "])(?=[" +
+                                      std::string(kWord) + "]))";
   std::string out;
   bool in_class = false;
   for (size_t i = 0; i < pattern.size(); ++i) {
@@ -42,6 +44,7 @@ std::string to_pcre(std::string_view pattern) {
       else if (next == 'w' && in_class) out += kWord;
       else if (next == 'w') out.append("[").append(kWord).append("]");
       else if (next == 'W' && !in_class) out.append("[^").append(kWord).append("]");
+      else if (next == 'b' && !in_class) out.append(boundary);
       else out.append({c, next});
       continue;
     }

@@ -12,6 +12,7 @@ namespace hone::text {
 struct Span {
   size_t begin = 0, end = 0;  // bytes
   size_t size() const { return end - begin; }
+  bool operator==(const Span&) const = default;
 };
 
 // Gives the regular expressions of this thread a time budget for one text of so many bytes.

@@ -3,14 +3,14 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "base/error.h"
+#include "text/char_class.h"
 
 namespace hone::text {
 namespace {
-
-utf8proc_category_t category(uint32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
 
 struct Alphabet {
   std::array<std::string, 256> characters;
@@ -34,29 +34,6 @@ const Alphabet& alphabet() {
 
 }  // namespace
 
-Decoded decode_utf8(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t lead = byte(at);
-  if (lead < 0x80) return {lead, 1, true};
-  if (lead < 0xC2 || lead > 0xF4) return {0xFFFD, 1, false};
-  const uint32_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  uint32_t c = lead & (0xFFu >> (length + 1));
-  for (uint32_t i = 1; i < length; ++i) {
-    if (at + i >= text.size()) return {0xFFFD, i, false};
-    const uint8_t next = byte(at + i);
-    uint8_t low = 0x80, high = 0xBF;
-    if (i == 1) {  // overlong forms, surrogates, past U+10FFFF
-      if (lead == 0xE0) low = 0xA0;
-      if (lead == 0xED) high = 0x9F;
-      if (lead == 0xF0) low = 0x90;
-      if (lead == 0xF4) high = 0x8F;
-    }
-    if (next < low || next > high) return {0xFFFD, i, false};
-    c = (c << 6) | (next & 0x3Fu);
-  }
-  return {c, length, true};
-}
-
 void append_utf8(std::string& out, uint32_t c) {
   if (c < 0x80) {
     out += static_cast<char>(c);
@@ -77,6 +54,11 @@ void append_utf8(std::string& out, uint32_t c) {
 
 bool is_valid_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
+    uint64_t eight;
+    if (i + 8 <= text.size() && (std::memcpy(&eight, text.data() + i, 8), (eight & 0x8080808080808080ull) == 0)) {
+      i += 8;
+      continue;
+    }
     const Decoded d = decode_utf8(text, i);
     if (!d.valid) return false;
     i += d.length;
@@ -120,55 +102,67 @@ bool is_whitespace(uint32_t c) {
          c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool is_punctuation(uint32_t c) {
-  if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-  const auto k = category(c);
-  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
-}
+namespace {
 
-bool is_numeric(uint32_t c) {
-  if (c < 0x80) return c >= '0' && c <= '9';
-  const auto k = category(c);
-  return k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO;
-}
+bool has(uint32_t c, uint16_t flag) { return (CharTable::instance().of(c) & flag) != 0; }
 
-bool is_word(uint32_t c) {
-  if (c < 0x80) return c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-  if (c == 0x200C || c == 0x200D) return true;  // Join_Control
-  if (c >= 0x24B6 && c <= 0x24E9) return true;  // circled letters: Other_Alphabetic
-  const auto k = category(c);
-  return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_ME) || k == UTF8PROC_CATEGORY_ND ||
-         k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_PC;
-}
+}  // namespace
 
-bool is_control(uint32_t c) {
-  if (c == '\t' || c == '\n' || c == '\r') return false;
-  const auto k = category(c);
-  return k == UTF8PROC_CATEGORY_CN || k >= UTF8PROC_CATEGORY_CC;
-}
+bool is_punctuation(uint32_t c) { return has(c, kFlagPunctuation); }
+bool is_numeric(uint32_t c) { return has(c, kFlagNumeric); }
+bool is_word(uint32_t c) { return has(c, kFlagWord); }
+bool is_control(uint32_t c) { return has(c, kFlagDropped); }
+bool is_nonspacing_mark(uint32_t c) { return c >= 0x300 && has(c, kFlagNonspacing); }
+bool is_mark(uint32_t c) { return c >= 0x300 && has(c, kFlagAccent); }
+bool is_cjk(uint32_t c) { return c >= 0x2E80 && has(c, kFlagChinese); }
 
-bool is_nonspacing_mark(uint32_t c) { return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN; }
-
-bool is_mark(uint32_t c) {
-  const auto k = c < 0x300 ? UTF8PROC_CATEGORY_CN : category(c);
-  return k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME;
-}
-
-bool is_cjk(uint32_t c) {
-  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
-         (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
-         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+int script_of(uint32_t c) {
+  struct Run {
+    uint32_t begin;
+    uint8_t script;
+  };
+  static constexpr Run kRuns[] = {
+#include "text/unicode_scripts.inc"
+  };
+  const auto* after = std::upper_bound(std::begin(kRuns), std::end(kRuns), c, [](uint32_t point, const Run& run) { return point < run.begin; });
+  return (after - 1)->script;
 }
 
 void append_lower(std::string& out, uint32_t c) {
+  struct Range {
+    uint32_t first, last;
+    uint8_t step;
+    int32_t distance;
+  };
+  static constexpr Range kRanges[] = {
+#include "text/unicode_lower.inc"
+  };
   if (c < 0x80) {
     out += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  } else if (c == 0x130) {  // the one lower-case mapping of two characters
-    out += "i\xCC\x87";
-  } else {
-    append_utf8(out, static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+    return;
   }
+  if (c == 0x130) {  // the one lower-case mapping of two characters
+    out += "i\xCC\x87";
+    return;
+  }
+  const auto* range = std::upper_bound(std::begin(kRanges), std::end(kRanges), c, [](uint32_t point, const Range& r) { return point < r.first; });
+  if (range != std::begin(kRanges) && c <= (--range)->last && (c - range->first) % range->step == 0) c += static_cast<uint32_t>(range->distance);
+  append_utf8(out, c);
 }
+
+namespace {
+
+// Characters younger than the Unicode version of the package `tokenizers`: it does not know how they decompose.
+bool is_too_young(uint32_t c) {
+  static constexpr std::pair<uint32_t, uint32_t> kRanges[] = {{0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xAB69, 0xAB69},
+                                                              {0x10781, 0x107BA}, {0x11938, 0x11938}, {0x1E030, 0x1E06D},
+                                                              {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+  for (const auto& [first, last] : kRanges)
+    if (c >= first && c <= last) return true;
+  return false;
+}
+
+}  // namespace
 
 std::string normalize_unicode(std::string_view text, NormalForm form) {
   const bool compatible = form == NormalForm::kNfkc || form == NormalForm::kNfkd;
@@ -183,7 +177,7 @@ std::string normalize_unicode(std::string_view text, NormalForm form) {
     utf8proc_int32_t buffer[32];
     int boundary = 0;
     const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(d.code_point), buffer, 32, options, &boundary);
-    if (n < 0 || n > 32) points.push_back(static_cast<utf8proc_int32_t>(d.code_point));
+    if (n < 0 || n > 32 || is_too_young(d.code_point)) points.push_back(static_cast<utf8proc_int32_t>(d.code_point));
     else points.insert(points.end(), buffer, buffer + n);
   }
   // utf8proc's own canonical ordering swaps neighbours, which is quadratic on long runs of marks.

@@ -16,7 +16,28 @@ struct Decoded {
 
 // The character at text[at]; at < text.size(). An invalid sequence consumes its maximal valid prefix
 // (Unicode 3.9, "substitution of maximal subparts").
-Decoded decode_utf8(std::string_view text, size_t at);
+inline Decoded decode_utf8(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const uint8_t lead = byte(at);
+  if (lead < 0x80) return {lead, 1, true};
+  if (lead < 0xC2 || lead > 0xF4) return {0xFFFD, 1, false};
+  const uint32_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  uint32_t c = lead & (0xFFu >> (length + 1));
+  for (uint32_t i = 1; i < length; ++i) {
+    if (at + i >= text.size()) return {0xFFFD, i, false};
+    const uint8_t next = byte(at + i);
+    uint8_t low = 0x80, high = 0xBF;
+    if (i == 1) {  // overlong forms, surrogates, past U+10FFFF
+      if (lead == 0xE0) low = 0xA0;
+      if (lead == 0xED) high = 0x9F;
+      if (lead == 0xF0) low = 0x90;
+      if (lead == 0xF4) high = 0x8F;
+    }
+    if (next < low || next > high) return {0xFFFD, i, false};
+    c = (c << 6) | (next & 0x3Fu);
+  }
+  return {c, length, true};
+}
 void append_utf8(std::string& out, uint32_t code_point);
 
 bool is_valid_utf8(std::string_view text);
@@ -29,10 +50,12 @@ bool is_whitespace(uint32_t c);    // Unicode White_Space
 bool is_punctuation(uint32_t c);   // general category P*, or ASCII punctuation
 bool is_numeric(uint32_t c);       // N*
 bool is_word(uint32_t c);          // \w: letters, marks, digits, connector punctuation
-bool is_control(uint32_t c);       // C* except tab, newline, carriage return
+bool is_control(uint32_t c);       // what BertNormalizer removes: C* except tab, newline, carriage return; U+FFFD
 bool is_nonspacing_mark(uint32_t c);  // Mn
 bool is_mark(uint32_t c);             // M*
 bool is_cjk(uint32_t c);           // the ideograph blocks that BERT isolates
+// A number for the script; 0: none (spaces, unassigned). Kana and Han are one script.
+int script_of(uint32_t c);
 void append_lower(std::string& out, uint32_t c);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
