@@ -87,7 +87,7 @@ std::string base_name(std::string name) {
   constexpr std::string_view prefix = "base_model.model.";
   if (name.starts_with(prefix)) name.erase(0, prefix.size());
   for (const std::string_view wrapper : {".base_layer", ".modules_to_save.default", ".modules_to_save"})
-    if (const size_t at = name.find(wrapper); at != std::string::npos && name.find('.', at + 1) == at + wrapper.size())
+    if (const size_t at = name.find(wrapper); at != std::string::npos && name.compare(at + wrapper.size(), 1, ".") == 0)
       name.erase(at, wrapper.size());
   return name;
 }
