@@ -40,7 +40,7 @@ using GroupedGemvCodesFn = void (*)(const GroupedView& l, const uint8_t* w, size
 struct GroupedKernels {
   GroupedDecodeFn decode;
   GroupedGemvFn gemv;
-  GroupedGemvCodesFn gemv_codes;  // null as in IsaTable; needs groups of 32 or more
+  GroupedGemvCodesFn gemv_codes;  // null as in IsaTable; groups of 16 only without a zero
 };
 // Rows of IsaTable::grouped: unsigned integers of 1 to 8 bits, then the float codes.
 enum GroupedCode { kCodeE4M3 = 8, kCodeE5M2, kCodeE2M1, kCodeNF4, kGroupedCodes };

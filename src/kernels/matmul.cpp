@@ -76,7 +76,10 @@ struct Grouped {
             static_cast<int>(l->zero),
             static_cast<float>(1 << (l->bits - 1))};
   }
-  bool has_codes() const { return kernels && kernels->gemv_codes && view.group >= 32; }
+  bool has_codes(size_t cols) const {
+    const bool whole = view.group >= 32 || view.zero == static_cast<int>(tensor::ZeroKind::kNone);
+    return kernels && kernels->gemv_codes && whole && cols % 32 == 0;
+  }
 };
 
 // The instruction set's decoder of a format, else the reference.
@@ -185,7 +188,7 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
   const Decoder decode_row(t, w.format);
   const GemvCodesFn with_codes = m == 1 ? t.gemv_codes[f] : nullptr;
   const Grouped grouped(t, w.format);
-  const bool grouped_codes = m == 1 && grouped.has_codes();
+  const bool grouped_codes = m == 1 && grouped.has_codes(w.cols);
   if (with_codes || grouped_codes) t.prepare_codes(x, w.cols, scratch.data());
   const auto part = [&](size_t begin, size_t end, int worker) {
     const float* part_bias = bias ? bias + begin : nullptr;
@@ -271,7 +274,7 @@ bool grouped_gemv_on(Isa isa, const WeightView& w, const float* x, size_t m, flo
   const IsaTable& t = table_for(isa);
   const Grouped grouped(t, w.format);
   const auto* bytes = reinterpret_cast<const uint8_t*>(w.data);
-  if (!grouped.kernels || (by_codes && !grouped.has_codes())) return false;
+  if (!grouped.kernels || (by_codes && !grouped.has_codes(w.cols))) return false;
   if (by_codes) {
     std::vector<std::byte> prepared(prepared_bytes(w.cols));
     t.prepare_codes(x, w.cols, prepared.data());
