@@ -3,6 +3,7 @@
 
 #include "kernels/isa_table.h"
 #include "kernels/vec_avx2.h"
+#include "tensor/codec_grids.h"
 
 namespace hone::kernels {
 namespace avx2 {
@@ -11,6 +12,7 @@ namespace {
 // Each is written over those before it.
 // clang-format off
 #include "kernels/formats.inc"
+#include "kernels/formats_grid.inc"
 #include "kernels/gemv.inc"
 #include "kernels/gemv16.inc"
 #include "kernels/gemm.inc"

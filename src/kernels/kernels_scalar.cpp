@@ -8,6 +8,7 @@
 
 #include "kernels/isa_table.h"
 #include "kernels/vec_scalar.h"
+#include "tensor/codec_grids.h"
 
 namespace hone::kernels {
 namespace scalar {
@@ -16,6 +17,7 @@ namespace {
 // Each is written over those before it.
 // clang-format off
 #include "kernels/formats.inc"
+#include "kernels/formats_grid.inc"
 #include "kernels/gemv.inc"
 #include "kernels/gemm.inc"
 #include "kernels/rowops.inc"

@@ -126,11 +126,10 @@ std::vector<Mix> make_mixes() {
 constexpr std::pair<const char*, const char*> kAliases[] = {
     {"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}, {"MXFP4", "MXFP4_MOE"}};
 
-// Elements per block, also of formats that this build's table may lack.
 uint64_t block_of(std::string_view format) {
-  if (const auto* known = tensor::find_format(format)) return known->block;
-  if (format == "Q1_0") return 128;
-  return 256;  // the IQ and TQ formats
+  const auto* row = tensor::find_format(format);
+  HONE_CHECK(row != nullptr);
+  return row->block;
 }
 
 bool contains(std::string_view text, std::string_view part) {
@@ -385,19 +384,10 @@ std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model,
   Chooser chooser(mix, model, tensors, options);
   const std::vector<std::string> names = chooser.run();
   std::vector<tensor::FormatId> ids;
-  std::set<std::string> missing;
   for (const std::string& name : names) {
-    if (const auto* format = tensor::find_format(name))
-      ids.push_back(format->id);
-    else
-      missing.insert(name);
-  }
-  if (!missing.empty()) {
-    std::string list;
-    for (const auto& name : missing) list += (list.empty() ? "" : ", ") + name;
-    fail(ErrorKind::kUnsupported,
-         "[mix] {} needs the formats {}, which this version cannot write; choose another mix", mix.name,
-         list);
+    const auto* format = tensor::find_format(name);
+    HONE_CHECK(format != nullptr);
+    ids.push_back(format->id);
   }
   chooser.check_importances(names);
   return ids;

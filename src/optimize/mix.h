@@ -43,12 +43,10 @@ struct MixOptions {
 };
 
 // The name of the format of each tensor, parallel to `tensors`; what is not to be quantized keeps its own.
-// Names, since a mix may ask for formats that the table of this build lacks.
 std::vector<std::string> mix_format_names(const Mix& mix, const MixModel& model,
                                           const std::vector<MixTensor>& tensors,
                                           const MixOptions& options = {});
-// The same as ids. Error(kUnsupported) lists the formats that the table lacks; Error(kUsage) when the mix
-// needs importances and there are none.
+// The same as ids. Error(kUsage) when the mix needs importances and there are none.
 std::vector<tensor::FormatId> mix_formats(const Mix& mix, const MixModel& model,
                                           const std::vector<MixTensor>& tensors,
                                           const MixOptions& options = {});

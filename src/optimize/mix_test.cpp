@@ -74,6 +74,14 @@ TEST(Mix, GivesEveryTensorWhatLlamaCppGives) {
   EXPECT_GT(cases, 700);
 }
 
+TEST(Mix, EveryFormatOfEveryMixExists) {
+  const Json fixture =
+      parse_json(read_text_file(HONE_SOURCE_DIR "/tests/data/optimize/mixes.json"), "mixes.json");
+  for (const auto& [name, s] : read_models(fixture))
+    for (const Mix& mix : all_mixes())
+      EXPECT_EQ(mix_formats(mix, s.model, s.tensors, {false, true}).size(), s.tensors.size()) << mix.name << name;
+}
+
 TEST(Mix, KnowsAliasesAndRefusesUnknownNames) {
   EXPECT_STREQ(find_mix("q4_k")->name, "Q4_K_M");
   EXPECT_STREQ(find_mix("iq4_xs")->name, "IQ4_XS");

@@ -12,6 +12,10 @@ using tensor::FormatId;
 
 constexpr uint64_t kCacheLimit = uint64_t{1} << 30;
 
+// Left out of the search: made for weights trained to be ternary or binary, or in need of a scale per tensor.
+// At their size a format of the search always leaves less, and every candidate costs a trial encoding.
+constexpr FormatId kNotSearched[] = {FormatId::kTQ1_0, FormatId::kTQ2_0, FormatId::kQ1_0, FormatId::kNVFP4};
+
 bool may_change(models::Role role) {
   using models::Role;
   return role != Role::kNorm && role != Role::kBias && role != Role::kRopeFactors;
@@ -30,6 +34,7 @@ std::vector<FormatId> candidate_formats(const tensor::TensorView& view) {
     }
     // F16 is what is left for an F32 tensor whose rows no block divides.
     const bool target = (f.quantized() || f.id == FormatId::kF16) && !f.activation_only && f.gguf_type >= 0;
+    if (std::find(std::begin(kNotSearched), std::end(kNotSearched), f.id) != std::end(kNotSearched)) continue;
     if (target && quant::can_encode(f.id) && tensor::divides(f.id, row) && f.bits_per_weight() < own.bits_per_weight())
       result.push_back(f.id);
   }
