@@ -16,18 +16,14 @@ using models::Role;
 using tensor::Container;
 using tensor::FormatId;
 
-constexpr std::pair<Role, const char*> kClasses[] = {{Role::kEmbedding, "embedding"},
-                                                     {Role::kQuery, "attention q"},
-                                                     {Role::kKey, "attention k"},
-                                                     {Role::kValue, "attention v"},
-                                                     {Role::kAttentionOutput, "attention output"},
-                                                     {Role::kGate, "ffn gate"},
-                                                     {Role::kUp, "ffn up"},
-                                                     {Role::kDown, "ffn down"},
-                                                     {Role::kHead, "head"},
-                                                     {Role::kNorm, "norms"},
-                                                     {Role::kBias, "biases"},
-                                                     {Role::kOther, "other"}};
+constexpr std::pair<Role, const char*> kClasses[] = {
+    {Role::kEmbedding, "embedding"}, {Role::kQueryKeyValue, "attention qkv"},
+    {Role::kQuery, "attention q"},   {Role::kKey, "attention k"},
+    {Role::kValue, "attention v"},   {Role::kAttentionOutput, "attention output"},
+    {Role::kGate, "ffn gate"},       {Role::kUp, "ffn up"},
+    {Role::kDown, "ffn down"},       {Role::kHead, "head"},
+    {Role::kNorm, "norms"},          {Role::kBias, "biases"},
+    {Role::kOther, "other"}};
 
 // "SmolLM2-mlx_4bit" holds the word "mlx".
 bool has_word(const std::string& text, std::string_view word) {
