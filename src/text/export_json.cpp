@@ -85,16 +85,8 @@ Json model(Json vocab, Json merges, const Json& unknown, bool byte_fallback, boo
           {"merges", std::move(merges)}};
 }
 
-void fill_byte_level(const VocabSpec& spec, Json& root) {
-  const PreTokenizerRow& row = find_pre_tokenizer(spec.pre.empty() ? "default" : spec.pre);
-  Json parts = Json::array();
-  for (const std::string& regex : row.regexes)
-    parts.push_back({{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}});
-  parts.push_back(byte_level(false));
-  root["normalizer"] = nullptr;
-  root["pre_tokenizer"] = sequence("pretokenizers", std::move(parts));
-  root["post_processor"] = post_processor(spec, spec.add_bos.value_or(row.add_bos), spec.add_eos.value_or(false), byte_level(true));
-  root["decoder"] = byte_level(true);
+// The file's merges, without those that name no token.
+Json given_merges(const VocabSpec& spec) {
   Vocabulary pieces;
   for (size_t i = 0; i < spec.tokens.size(); ++i) pieces.add(spec.tokens[i], static_cast<int64_t>(i));
   Json merges = Json::array();
@@ -104,7 +96,30 @@ void fill_byte_level(const VocabSpec& spec, Json& root) {
     const std::string left = merge.substr(0, space), right = merge.substr(space + 1);
     if (pieces.find(left) && pieces.find(right) && pieces.find(left + right)) merges.push_back({left, right});
   }
-  root["model"] = model(vocabulary(spec), std::move(merges), nullptr, false, row.ignore_merges);
+  return merges;
+}
+
+void fill_raw(const VocabSpec& spec, Json& root) {
+  root["normalizer"] = replace(" ", kMark);
+  root["pre_tokenizer"] = nullptr;
+  root["post_processor"] = post_processor(spec, spec.add_bos.value_or(true), spec.add_eos.value_or(false), nullptr);
+  root["decoder"] = sequence("decoders", Json::array({replace(kMark, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}}));
+  const Json unknown = spec.unknown ? Json(spec.tokens[static_cast<size_t>(*spec.unknown)]) : Json(nullptr);
+  root["model"] = model(vocabulary(spec), given_merges(spec), unknown, true, false);
+}
+
+void fill_byte_level(const VocabSpec& spec, Json& root) {
+  const PreTokenizerRow& row = find_pre_tokenizer(spec.pre.empty() ? "default" : spec.pre);
+  if (row.raw) return fill_raw(spec, root);
+  Json parts = Json::array();
+  for (const std::string& regex : row.regexes)
+    parts.push_back({{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}});
+  parts.push_back(byte_level(false));
+  root["normalizer"] = nullptr;
+  root["pre_tokenizer"] = sequence("pretokenizers", std::move(parts));
+  root["post_processor"] = post_processor(spec, spec.add_bos.value_or(row.add_bos), spec.add_eos.value_or(row.add_eos), byte_level(true));
+  root["decoder"] = byte_level(true);
+  root["model"] = model(vocabulary(spec), given_merges(spec), nullptr, false, row.ignore_merges);
 }
 
 Json merge_list(const VocabSpec& spec) {
@@ -223,7 +238,7 @@ std::string json_from_vocab_spec(const VocabSpec& spec) {
   Json root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added_tokens(spec)}};
   using Fill = void (*)(const VocabSpec&, Json&);
   static constexpr std::pair<const char*, Fill> kModels[] = {
-      {"gpt2", fill_byte_level}, {"llama", fill_sentencepiece}, {"t5", fill_unigram}, {"bert", fill_word_piece}};
+      {"gpt2", fill_byte_level}, {"llama", fill_sentencepiece}, {"t5", fill_unigram}, {"bert", fill_word_piece}, {"gemma4", fill_raw}};
   Fill fill = nullptr;
   for (const auto& [name, function] : kModels)
     if (spec.model == name) fill = function;

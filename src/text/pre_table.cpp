@@ -20,6 +20,16 @@ const std::string kDeepSeek3 =
 const std::string kLlama3 = A + "|" + W + R"(|\p{N}{1,3}|)" + P + "|" + S;
 const std::string kQwen2 = A + "|" + W + R"(|\p{N}|)" + P + "|" + S;
 const std::string kGpt4o = U + A + "?|" + V + A + R"(?|\p{N}{1,3}|)" + PS + "|" + S;
+// DeepSeek LLM's letters: every cased one, by ranges.
+const char* const kDeepSeekWords =
+    R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-)"
+    R"(ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ)"
+    R"(-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ)"
+    R"(-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+)";
+// Kimi K2's own pattern (of its tiktoken file): Han apart from other letters.
+const std::string H = R"((?:(?!\p{sc:Han})[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]))", h = R"((?:(?!\p{sc:Han})[\p{Ll}\p{Lm}\p{Lo}\p{M}]))";
+const std::string kKimi = R"(\p{sc:Han}+|[^\r\n\p{L}\p{N}]?)" + H + "*" + h + "+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|" + R"([^\r\n\p{L}\p{N}]?)" + H + "+" + h +
+                          "*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|" + R"(\p{N}{1,3}|)" + P + "|" + S;
 const std::string kBloom = R"( ?[^(\s|.,!?…。，、।۔،)]+)";
 
 const std::vector<PreTokenizerRow>& table() {
@@ -40,6 +50,14 @@ const std::vector<PreTokenizerRow>& table() {
       {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"}, {R"(\p{N}{1,3})", "[一-龥\u3040-ゟ゠-ヿ]+", kDeepSeek3}},
       {{"deepseek-coder"},
        {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", R"([一-龥\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)", R"(\p{N})"}},
+      {{"deepseek-llm"},
+       {R"([\r\n])", kDeepSeekWords, R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)", R"(\s+$)", R"([一-龥\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)", R"(\p{N}+)"}},
+      {{"jais-2"},
+       {A + "|" + W + R"(|\p{N}{1,3}|)" + P + R"(|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S))" +
+        R"(|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"}},
+      {{"kimi-k2"}, {kKimi}, true},
+      {{"roberta-bpe", "jina-v1-en", "jina-v2-code"}, {G}, false, true, true},
+      {{"gemma4", "sarvam-moe", "granite-embed-multi-311m"}, {}, false, false, false, true},
       {{"default"}, {R"([\p{P}\$\+<=>\^~\|]+)", G, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
       {{"falcon"}, {R"([\p{P}\$\+<=>\^~\|`]+)", G, "[0-9][0-9][0-9]"}},
       {{"bloom", "poro-chat", "gpt3-finnish"}, {kBloom}},
@@ -58,11 +76,8 @@ const std::vector<PreTokenizerRow>& table() {
   return rows;
 }
 
-// Names whose rule is not a list of regular expressions, or whose vocabulary is not in the byte alphabet,
-// or that frame the text with tokens a VocabSpec does not name.
-constexpr const char* kRefused[] = {"kimi-k2", "afmoe", "youtu", "chameleon", "spark2_5", "gemma4", "sarvam-moe",
-                                    "granite-embed-multi-311m", "whitespace", "jais-2", "deepseek-llm",
-                                    "jina-v1-en", "jina-v2-code", "roberta-bpe"};
+// Names whose rule is code in llama.cpp, not a list of regular expressions.
+constexpr const char* kRefused[] = {"afmoe", "youtu", "chameleon", "spark2_5", "whitespace"};
 
 void replace_first(std::string& text, const std::string& from, const std::string& to) {
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
@@ -100,7 +115,7 @@ const PreTokenizerRow& find_pre_tokenizer(std::string_view name) {
 std::optional<std::string> name_of_chain(const std::vector<std::string>& regexes, bool ignore_merges) {
   const std::vector<std::string> wanted = canonical(regexes);
   for (const PreTokenizerRow& row : table())
-    if (row.ignore_merges == ignore_merges && canonical(row.regexes) == wanted) return row.names.front();
+    if (!row.raw && row.ignore_merges == ignore_merges && canonical(row.regexes) == wanted) return row.names.front();
   return std::nullopt;
 }
 

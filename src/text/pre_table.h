@@ -14,6 +14,8 @@ struct PreTokenizerRow {
   std::vector<std::string> regexes;
   bool ignore_merges = false;
   bool add_bos = false;            // when the file does not say
+  bool add_eos = false;
+  bool raw = false;                // pieces in plain UTF-8 with space marks and byte fallback, and no expressions
 };
 
 // Error(kUnsupported) for names that need special code and for unknown ones.

@@ -74,6 +74,20 @@ void add_affixes(bool add_bos, bool add_eos, TokenizerParts& parts) {
   parts.post_processor = make_affixes(std::move(before), std::move(after));
 }
 
+// Gemma 4 and its kin: merges over plain characters, spaces as marks. (llama.cpp also cuts at line ends; the
+// original does not, and no merge crosses them.)
+void build_raw(const VocabSpec& spec, TokenizerParts& parts) {
+  BpeOptions options;
+  options.byte_fallback = options.fuse_unknown = true;
+  parts.model = make_bpe_from_merges(vocabulary_of(spec), spec.merges, options);
+  parts.model->unknown = spec.unknown;
+  parts.normalizer = make_normalizer({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\xE2\x96\x81"}});
+  parts.decoder = make_decoder({{"type", "Sequence"},
+                                {"decoders", {{{"type", "Replace"}, {"pattern", {{"String", "\xE2\x96\x81"}}}, {"content", " "}},
+                                              {{"type", "ByteFallback"}}, {{"type", "Fuse"}}}}});
+  add_affixes(spec.add_bos.value_or(true), spec.add_eos.value_or(false), parts);
+}
+
 void build_byte_level(const VocabSpec& spec, TokenizerParts& parts) {
   std::string pre = spec.pre;
   if (pre.empty()) {
@@ -81,12 +95,13 @@ void build_byte_level(const VocabSpec& spec, TokenizerParts& parts) {
     pre = "default";
   }
   const PreTokenizerRow& row = find_pre_tokenizer(pre);
+  if (row.raw) return build_raw(spec, parts);
   BpeOptions options;
   options.ignore_merges = row.ignore_merges;
   parts.model = make_bpe_from_merges(vocabulary_of(spec), spec.merges, options);
   parts.pre_tokenizer = make_byte_level_splits(row.regexes);
   parts.decoder = make_decoder(Doc{{"type", "ByteLevel"}});
-  add_affixes(spec.add_bos.value_or(row.add_bos), spec.add_eos.value_or(false), parts);
+  add_affixes(spec.add_bos.value_or(row.add_bos), spec.add_eos.value_or(row.add_eos), parts);
 }
 
 void check_scores(const VocabSpec& spec) {
@@ -189,7 +204,7 @@ std::unique_ptr<Tokenizer> tokenizer_from_vocab(VocabSpec spec) {
   check_spec(spec);
   using Build = void (*)(const VocabSpec&, TokenizerParts&);
   static constexpr std::pair<const char*, Build> kModels[] = {
-      {"gpt2", build_byte_level}, {"llama", build_sentencepiece}, {"t5", build_pieces}, {"bert", build_word_piece}};
+      {"gpt2", build_byte_level}, {"llama", build_sentencepiece}, {"t5", build_pieces}, {"bert", build_word_piece}, {"gemma4", build_raw}};
   TokenizerParts parts;
   const bool sentencepiece = spec.model == "llama";
   const auto or_default = [&](std::optional<TokenId> id, bool defaults, TokenId fallback) {
