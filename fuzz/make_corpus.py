@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Makes the seed corpora: valid files from tests/data/formats, small tokenizers and templates, and a few
 damaged copies of each (fixed seed, so that the same files come out again)."""
+import base64
 import json
 import os
 import random
@@ -188,6 +189,12 @@ TEMPLATES = {
     "control": "{% for i in range(10) %}{% if i is odd %}{% continue %}{% endif %}{% if i > 6 %}{% break %}{% endif %}{{ i }}{{ ',' if not loop.last }}{% endfor %}{% generation %}g{% endgeneration %}",
 }
 
+def sentencepieces():
+    with open(os.path.join(DATA, "..", "text", "sentencepiece.json"), encoding="utf-8") as f:
+        for model in json.load(f)["models"]:
+            seed("sentencepiece", model["name"] + ".model", base64.b64decode(model["model"]), 1)
+
+
 if __name__ == "__main__":
     shutil.rmtree(os.path.join(HERE, "corpus"), ignore_errors=True)
     copy("gguf", "gguf", ["all_types.gguf", "align64.gguf", "empty.gguf", "version2.gguf", "big_endian.gguf", "split-00001-of-00003.gguf"])
@@ -199,3 +206,4 @@ if __name__ == "__main__":
     quantized(["mlx-affine-3", "mlx-mxfp4", "mlx-nvfp4", "mlx-mixed", "gptq-3-zeros", "gptq-act-order", "gptq-odd", "gptq-old-file", "awq", "ct-pack-4-zeros",
                "ct-pack-5-words", "ct-pack-act-order", "ct-int8-asymmetric", "ct-nvfp4", "ct-mxfp8", "fp8-row", "modelopt-nvfp4", "bnb-nf4-double", "bnb-int8", "bitnet"])
     adapters()
+    sentencepieces()
