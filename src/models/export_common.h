@@ -10,6 +10,8 @@
 
 namespace hone::models {
 
+// GGUF metadata: "name=FORMAT" of tensors that came from another tool's layout without loss.
+inline constexpr const char* kSourceFormatsKey = "hone.source_formats";
 inline constexpr const char* kGeneralKey = "gguf_general";  // object in config.json
 
 // The storage format that holds most of the matrices' elements.

@@ -112,6 +112,15 @@ void add_rope_factors(const Model& model, GgufExport& out) {
   }
 }
 
+// The format with the most elements among what is written.
+FormatId dominant_format(const GgufExport& out) {
+  std::map<FormatId, uint64_t> elements;
+  for (size_t i = 0; i < out.tensors.size(); ++i)
+    if (!out.infos[i].keep_f32) elements[out.tensors[i].format] += tensor::element_count(out.tensors[i].shape);
+  const auto most = std::ranges::max_element(elements, {}, [](const auto& entry) { return entry.second; });
+  return most == elements.end() ? FormatId::kF32 : most->first;
+}
+
 }  // namespace
 
 uint32_t gguf_file_type(FormatId format) {
@@ -132,11 +141,14 @@ GgufExport export_gguf(const Model& model) {
   GgufExport out;
   const std::shared_ptr<tensor::Checkpoint> checkpoint = model.checkpoint;
   const bool from_gguf = checkpoint->kind == tensor::CheckpointKind::kGguf;
+  std::vector<std::string> source_formats;
   for (const TensorInfo& info : model.tensor_infos) {
     const tensor::TensorView view = model.source(info).view;
     std::string reason;
     const FormatId format = from_gguf ? view.format : stored_format(model, info, reason);
     if (tensor::format(format).gguf_type < 0) out.not_exact[info.gguf_name] = reason;
+    if (format != view.format && tensor::format(format).quantized())
+      source_formats.push_back(fmt::format("{}={}", info.gguf_name, tensor::format(view.format).name));
     out.infos.push_back(info);
     if (from_gguf)
       out.tensors.push_back({info.gguf_name, format, view.shape, [checkpoint, view](std::span<std::byte> dst) {
@@ -156,6 +168,10 @@ GgufExport export_gguf(const Model& model) {
     for (const std::string& caution : model.family->gguf_cautions(model.config))
       logger().warn("[models] {}: {}", model.checkpoint->source_name(), caution);
     out.metadata = make_metadata(model);
+    if (!source_formats.empty()) {
+      out.metadata.set("general.file_type", gguf_file_type(dominant_format(out)));
+      out.metadata.set(kSourceFormatsKey, tensor::make_array(std::move(source_formats)));
+    }
     add_rope_factors(model, out);
   }
   return out;

@@ -21,13 +21,47 @@ constexpr std::string_view kWeight = ".weight";
 struct Plan {
   FormatId format;  // plain, or a grouped format of the layout
   bool exact = true;
+  bool untouched = false;  // plain in the source: as export_hf has it
 };
+
+using Formats = std::map<std::string, FormatId>;
+
+// Formats that the tensors had before they became GGUF, as export_gguf noted them: the way back finds the
+// same bytes.
+Formats earlier_formats(const tensor::Checkpoint& checkpoint) {
+  Formats formats;
+  const auto* noted = checkpoint.metadata.find(kSourceFormatsKey)
+                          ? checkpoint.metadata.find_strings(kSourceFormatsKey)
+                          : nullptr;
+  if (!noted) return formats;
+  for (const std::string& entry : *noted) {
+    const size_t at = entry.rfind('=');
+    const tensor::QuantFormat* format =
+        at == std::string::npos ? nullptr : tensor::find_format(entry.substr(at + 1));
+    if (format) formats[entry.substr(0, at)] = format->id;
+  }
+  return formats;
+}
+
+// The type of most scales, which is that of the model's other floats: 16 bits, or F32.
+FormatId float_type(const std::vector<Plan>& plans) {
+  size_t f16 = 0, bf16 = 0, matrices = 0;
+  for (const Plan& plan : plans) {
+    const tensor::GroupedLayout* l = tensor::grouped_layout(plan.format);
+    if (!l) continue;
+    ++matrices;
+    f16 += l->scale == tensor::ScaleType::kF16;
+    bf16 += l->scale == tensor::ScaleType::kBF16;
+  }
+  if (2 * f16 > matrices) return FormatId::kF16;
+  return 2 * bf16 > matrices ? FormatId::kBF16 : FormatId::kF32;
+}
 
 bool floats_only(Container layout, Role role) {
   return layout != Container::kMlx && (role == Role::kEmbedding || role == Role::kHead);
 }
 
-Plan plan_tensor(const Model& model, const TensorInfo& info, const HfTarget& target, FormatId plain) {
+Plan plan_tensor(const Model& model, const TensorInfo& info, const HfTarget& target, const Formats& earlier) {
   const tensor::TensorView& view = model.source(info).view;
   const bool quantized = tensor::format(view.format).quantized();
   if (const auto wanted = target.formats.find(info.gguf_name); wanted != target.formats.end()) {
@@ -47,8 +81,11 @@ Plan plan_tensor(const Model& model, const TensorInfo& info, const HfTarget& tar
            info.hf_name, view.row_length(), f.block);
     return {id, false};
   }
-  if (!quantized) return {plain};
-  if (floats_only(target.layout, info.role)) return {plain};
+  if (!quantized) return {view.format, true, true};
+  if (floats_only(target.layout, info.role)) return {FormatId::kF32};
+  if (const auto was = earlier.find(info.gguf_name); was != earlier.end())
+    if (tensor::carries(target.layout, was->second) && tensor::transcode(view, was->second, {}))
+      return {was->second};
   std::string reason;
   if (const auto exact = tensor::exact_target(view, target.layout, &reason)) return {*exact};
   fail(ErrorKind::kUnsupported,
@@ -106,8 +143,12 @@ void write_config(const HfTarget& target, const std::vector<formats::WholeMatrix
 HfExport export_quantized_hf(const Model& model, const HfTarget& target) {
   if (target.layout == Container::kGguf)
     fail(ErrorKind::kUsage, "[models] GGUF is no layout of a Hugging Face directory");
-  HfExport out =
-      export_hf(model, FormatId::kF32);  // texts, and every tensor as floats: those that stay plain are done
+  const Formats earlier = earlier_formats(*model.checkpoint);
+  std::vector<Plan> plans;
+  for (const TensorInfo& info : model.tensor_infos)
+    if (info.role != Role::kRopeFactors) plans.push_back(plan_tensor(model, info, target, earlier));
+  // Texts, and every tensor as floats: those that stay plain are done.
+  HfExport out = export_hf(model, float_type(plans));
   std::vector<OutputTensor> floats = std::move(out.tensors), parts;
   out.tensors.clear();
   std::vector<formats::WholeMatrix> matrices;
@@ -116,16 +157,15 @@ HfExport export_quantized_hf(const Model& model, const HfTarget& target) {
   size_t at = 0;
   for (const TensorInfo& info : model.tensor_infos) {
     if (info.role == Role::kRopeFactors) continue;
+    const Plan& plan = plans[at];
     OutputTensor& as_floats = floats.at(at++);
-    const Plan plan = plan_tensor(model, info, target, as_floats.format);
     if (!plan.exact) out.changed.push_back(info.gguf_name);
     if (!tensor::format(plan.format).quantized()) {
       if (info.shape.size() == 2 && info.role != Role::kEmbedding && info.hf_name.ends_with(kWeight))
         plain.push_back(module_of(info));
-      if (plan.format != as_floats.format) {
+      if (!plan.untouched && plan.format != as_floats.format)
         as_floats = {info.hf_name, plan.format, info.shape,
                      producer(model, info, {plan.format, false}, target)};
-      }
       out.tensors.push_back(std::move(as_floats));
       continue;
     }

@@ -248,6 +248,20 @@ class Converter {
     return false;
   }
 
+  // Codes and zero point may move together: the least move that brings all of them into the target's range.
+  bool find_shift(size_t first, int zero, int& shift, std::string& reason) const {
+    const auto codes = row_.codes.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto [low, high] = std::minmax_element(codes, codes + to_.group);
+    const int top = (1 << to_.bits) - 1;
+    const int least = std::max(-int{*low}, -zero), most = std::min(top - int{*high}, top - zero);
+    if (least > most) {
+      reason = fmt::format("codes {} to {} around {} do not fit {} bits", *low, *high, zero, to_.bits);
+      return false;
+    }
+    shift = std::clamp(0, least, most);
+    return true;
+  }
+
   bool store_codes(size_t first, int shift, std::byte* dst, std::string& reason) {
     uint8_t moved[128];
     const int top = (1 << to_.bits) - 1;
@@ -294,11 +308,8 @@ class Converter {
         if (to_.zero == ZeroKind::kMiddle) {
           shift = (1 << (to_.bits - 1)) - zero;
         } else {
-          if (zero >= 1 << to_.bits) {
-            reason = fmt::format("the zero point {} does not fit {} bits", zero, to_.bits);
-            return false;
-          }
-          *second = static_cast<std::byte>(zero);
+          if (!find_shift(c, zero, shift, reason)) return false;
+          *second = static_cast<std::byte>(zero + shift);
         }
       }
       if (!store_codes(c, shift, dst + to_.code_offset(), reason)) return false;

@@ -142,6 +142,22 @@ TEST(Transcode, WhatCannotBeHeldIsRefusedWithItsReason) {
   EXPECT_EQ(decode(held.view()), decode(small.view()));
 }
 
+// Zero points go into the codes of a symmetric format with one bit more, and come out again with the same
+// numbers.
+TEST(Transcode, ZeroPointsInsideCodes) {
+  for (const int bits : {2, 3, 4}) {
+    const FormatId from = integer(bits, 32, ScaleType::kF16, ZeroKind::kZeroPoint),
+                   to = bits == 4 ? FormatId::kQ5_0 : FormatId::kQ4_0;
+    const Tensor source = sample(from);
+    Tensor middle(to, source.shape()), back(from, source.shape());
+    std::string reason;
+    ASSERT_TRUE(transcode(source.view(), to, middle.bytes(), &reason)) << reason;
+    ASSERT_TRUE(transcode(middle.view(), from, back.bytes(), &reason)) << reason;
+    EXPECT_EQ(decode(middle.view()), decode(source.view()));
+    EXPECT_EQ(decode(back.view()), decode(source.view()));
+  }
+}
+
 // Zeros keep their sign in the bytes: a Q4_1 tensor of zeros does not come back as Q4_0.
 TEST(Transcode, ZerosKeepTheirFormat) {
   for (const FormatId id : {FormatId::kQ4_0, FormatId::kQ4_1}) {
