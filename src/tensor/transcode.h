@@ -19,8 +19,9 @@ bool carries(Container container, FormatId format);
 
 // The view's numbers in `target`, exactly; dst is format_bytes(target, elements) long, or empty to only find
 // out. False, and why in *reason, when a number cannot be held; dst is then unspecified. A tensor in the
-// target format is copied. Exact means: decoding gives the same F32 values, and going back gives the same
-// bytes.
+// target format is copied. Exact means: decoding gives the same F32 values. Going back to the format that the
+// tensor had gives the same bytes, with two exceptions: the scale of a group whose codes are all 0 may become
+// 0 (it multiplies nothing), and zero points that moved into the codes come back as the nearest that fit.
 bool transcode(const TensorView& view, FormatId target, std::span<std::byte> dst,
                std::string* reason = nullptr);
 // The format with the fewest bits that the container carries and that holds the view exactly; the view's own
