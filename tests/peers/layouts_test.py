@@ -4,7 +4,7 @@ mlx-lm computes in F32 here (Module.set_dtype), as hone does, so that near ties 
 Of compressed-tensors mlx-lm reads 4 bits in groups of 32, and in a few families only (it renames the parts in their
 `sanitize`); the same renaming is done here. GPTQ, which it reads as AWQ, is held against compressed-tensors in numpy.
 
-Usage: layouts_test.py HONE LAYOUT_PROBE      HONE_MODEL: SmolLM2 as GGUF; needs mlx-lm"""
+Usage: layouts_test.py HONE LAYOUT_PROBE      HONE_MODEL: SmolLM2 as GGUF; needs mlx-lm, gguf"""
 import json
 import os
 import subprocess
@@ -12,12 +12,13 @@ import sys
 import tempfile
 
 try:
+    import gguf
     import mlx.core as mx
     import numpy as np
     from mlx_lm import load
     from mlx_lm.generate import generate_step
 except ImportError:
-    print("skipped: the package mlx-lm is not installed")
+    print("skipped: the packages mlx-lm and gguf are not installed")
     sys.exit(77)
 
 HONE, PROBE = sys.argv[1], sys.argv[2]
@@ -85,6 +86,19 @@ def same_values_in_gptq():
         print(f"gptq and compressed-tensors: {checked} matrices, the same values in numpy")
 
 
+def there_and_back():
+    """GGUF, MLX, GGUF through hone convert: every tensor the same bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        middle, last = os.path.join(folder, "mlx"), os.path.join(folder, "last.gguf")
+        for command in ([MODEL, middle, "--to", "mlx"], [middle, last]):
+            subprocess.run([HONE, "convert", *command], check=True, capture_output=True)
+        a, b = ({t.name: t for t in gguf.GGUFReader(path).tensors} for path in (MODEL, last))
+        assert a.keys() == b.keys(), a.keys() ^ b.keys()
+        for name in a:
+            assert a[name].tensor_type == b[name].tensor_type and np.array_equal(a[name].data, b[name].data), name
+        print(f"GGUF, MLX, GGUF: {len(a)} tensors, the same bytes")
+
+
 def case(layout, *formats, same_as_source=False):
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "model")
@@ -105,6 +119,7 @@ def case(layout, *formats, same_as_source=False):
     print(f"{layout} {' '.join(formats) or '(lossless)'}: {ours.strip()!r}")
 
 
+there_and_back()
 case("mlx", same_as_source=True)
 case("mlx", "INT4_G64_F16_BIAS", "INT8_G32_F16_BIAS")  # overrides per layer
 case("mlx", "E2M1_G32_E8M0")
