@@ -137,8 +137,11 @@ void read_bitsandbytes(Assembler& a, const Json& config) {
 
 void read_bitnet(Assembler& a, const Json& config) {
   const std::string linear = json_string_or(config, "linear_class", "bitlinear", a.what());
-  if (linear != "bitlinear")
-    a.unsupported("the layer class '{}' is not supported; known: bitlinear", printable(linear));
+  const std::string mode = json_string_or(config, "quantization_mode", "offline", a.what());
+  const bool automatic = linear == "autobitlinear";  // multiplies by the scale, bitlinear divides
+  if ((linear != "bitlinear" && !automatic) || mode != "offline")
+    a.unsupported("layers '{}' in mode '{}' are not supported; known: bitlinear and autobitlinear, offline",
+                  printable(linear), printable(mode));
   a.layout.variant = linear;
   a.layout.bits = 2;
   a.layout.symmetric = true;
@@ -148,8 +151,9 @@ void read_bitnet(Assembler& a, const Json& config) {
     if (weight.shape.size() != 2 || tensor::element_count(weight.shape) == 0)
       a.bad(module, "'.weight' must have two axes and not be empty");
     const uint64_t rows = checked_product(size_at(weight, 0), 4), columns = size_at(weight, 1);
-    const float scale = 1.0f / a.scalar(module, ".weight_scale", a.need(module, ".weight_scale"));
-    QuantizedMatrix m;  // value = (field - 1) / weight_scale; one more makes the middle of two bits, 2
+    const float stated = a.scalar(module, ".weight_scale", a.need(module, ".weight_scale"));
+    const float scale = automatic ? stated : 1.0f / stated;
+    QuantizedMatrix m;  // value = (field - 1) * scale; one more makes the middle of two bits, 2
     m.codes = {weight.bytes, rows, columns, 2, 0, 1, read_stacked_pairs};
     m.scales.type = ScaleType::kF32;
     m.scales.rows_per = rows;

@@ -173,9 +173,10 @@ TEST(Quantized, RefusalsNameWhatIsWrong) {
   has(refusal(R"({"quantization_config": {"quant_method": "fp8"}})",
               {{"a.weight", kF8E4M3, {4, 64}}, {"a.weight_scale_inv", kF32, {2, 2}}}, bad),
       "weight_block_size");
-  has(refusal(R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"}})", {},
-              unsupported),
-      "autobitlinear");
+  has(refusal(
+          R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}})",
+          {}, unsupported),
+      "'online'");
   has(refusal(R"({"quantization_config": {"load_in_4bit": true}})",
               {{"a.weight.quant_state.bitsandbytes__nf4", kU8, {2}}}, bad),
       "quant_state");

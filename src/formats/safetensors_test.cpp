@@ -247,6 +247,11 @@ TEST(HfDirectory, GoldenModelsLoad) {
   for (const auto& entry : std::filesystem::directory_iterator(golden)) {
     if (!std::filesystem::exists(entry.path() / "config.json")) continue;
     SCOPED_TRACE(entry.path().string());
+    if (entry.path().filename() == "gpt-oss-mxfp4") {  // blocks of experts wait for their family
+      EXPECT_NE(error_of([&] { read_hf_directory(entry.path()); }, ErrorKind::kUnsupported).find("'mxfp4'"),
+                std::string::npos);
+      continue;
+    }
     const Checkpoint c = read_hf_directory(entry.path());
     EXPECT_FALSE(c.tensors().empty());
     for (const auto& t : c.tensors())
