@@ -1,5 +1,5 @@
-// Adapter files: a configuration and weights (PEFT or MLX), GGUF adapters, control vectors, importance matrices of both
-// kinds. What reads well is fitted to a small model, merged and written.
+// Adapter files: a configuration and weights (PEFT or MLX), GGUF adapters, control vectors, importance
+// matrices of both kinds. What reads well is fitted to a small model, merged and written.
 #include <algorithm>
 #include <cstring>
 
@@ -70,7 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       attempt([&] { formats::parse_control_vector(file, "fuzz.gguf"); });
       attempt([&] { formats::parse_imatrix(file, "fuzz.gguf").mean_squares(); });
     });
-  } else if (const auto* nul = std::find(data, data + size, uint8_t{0}); size > 0 && data[0] == '{' && nul != data + size) {
+  } else if (const auto* nul = std::find(data, data + size, uint8_t{0});
+             size > 0 && data[0] == '{' && nul != data + size) {
     const std::string config(reinterpret_cast<const char*>(data), static_cast<size_t>(nul - data));
     attempt([&] {
       tensor::Checkpoint weights;

@@ -1,5 +1,7 @@
-// LoRA adapters on the CPU backend against peft's logits: applied at run time and merged, on the Hugging Face base and
-// on its GGUF, whose q and k rows lie in another order; through the GGUF adapter form and back.
+// LoRA adapters on the CPU backend against peft's logits: applied at run time and merged, on the Hugging Face
+// base and on its GGUF, whose q and k rows lie in another order; through the GGUF adapter form and back.
+#include "models/adapter.h"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -14,7 +16,6 @@
 #include "exec/plan.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
-#include "models/adapter.h"
 #include "models/export.h"
 #include "passes/control_vector.h"
 #include "passes/lora.h"
@@ -47,7 +48,9 @@ struct Golden {
   double tolerance = 0;
   Golden() {
     formats::read_safetensors(data("llama-lora") / "golden.safetensors", file);
-    tolerance = parse_json(read_text_file(data("llama-lora") / "golden.json"), "golden")["tolerance"]["logits_max_abs"].get<double>();
+    tolerance = parse_json(read_text_file(data("llama-lora") / "golden.json"),
+                           "golden")["tolerance"]["logits_max_abs"]
+                    .get<double>();
   }
   std::vector<float> floats(const char* field) const { return tensor::decode(file.find(field)->view); }
   std::vector<int64_t> ids(const char* field) const {
@@ -76,7 +79,8 @@ std::vector<float> forward(ir::Graph graph, const std::vector<int64_t>& ids) {
   return {out.f32(), out.f32() + out.elements()};
 }
 
-constexpr models::Family::GraphOptions kForward{.max_context = 128, .select_rows = false, .with_cache = false};
+constexpr models::Family::GraphOptions kForward{
+    .max_context = 128, .select_rows = false, .with_cache = false};
 
 double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
   EXPECT_EQ(a.size(), b.size());
@@ -92,7 +96,8 @@ passes::LoraAdapter for_pass(const models::Adapter& adapter, double scale = 1) {
   return {adapter.source, &adapter.updates, scale, nullptr};
 }
 
-std::vector<float> run_adapted(const models::Model& model, const models::Adapter& adapter, const std::vector<int64_t>& ids, double scale = 1) {
+std::vector<float> run_adapted(const models::Model& model, const models::Adapter& adapter,
+                               const std::vector<int64_t>& ids, double scale = 1) {
   const passes::LoraAdapter one = for_pass(adapter, scale);
   return forward(passes::apply_lora(model.graph(kForward), {&one, 1}).graph, ids);
 }
@@ -118,7 +123,8 @@ TEST_P(LoraGolden, AtRunTimeGivesPeftsLogits) {
   const passes::LoraResult result = passes::apply_lora(model.graph(kForward), {&one, 1});
   EXPECT_EQ(result.matched, 9);
   EXPECT_LE(max_difference(forward(result.graph, ids), golden.floats("logits")), golden.tolerance);
-  EXPECT_LE(max_difference(run_adapted(model, adapter, ids, 0), golden.floats("base_logits")), golden.tolerance);
+  EXPECT_LE(max_difference(run_adapted(model, adapter, ids, 0), golden.floats("base_logits")),
+            golden.tolerance);
 }
 
 TEST_P(LoraGolden, MergedGivesPeftsLogits) {
@@ -128,7 +134,8 @@ TEST_P(LoraGolden, MergedGivesPeftsLogits) {
   EXPECT_EQ(report.changed.size(), 9u);
   EXPECT_TRUE(report.from_quantized.empty());
   EXPECT_LE(max_difference(forward(merged.graph(kForward), ids), golden.floats("logits")), golden.tolerance);
-  EXPECT_LE(max_difference(forward(model.graph(kForward), ids), golden.floats("base_logits")), golden.tolerance);
+  EXPECT_LE(max_difference(forward(model.graph(kForward), ids), golden.floats("base_logits")),
+            golden.tolerance);
 }
 
 TEST_P(LoraGolden, HalvesAddUp) {
@@ -146,7 +153,9 @@ TEST_P(LoraGolden, HalvesAddUp) {
 TEST_P(LoraGolden, GreedyStepsWithTheCache) {
   const models::Adapter adapter = models::read_adapter(data("llama-lora"), model);
   const passes::LoraAdapter one = for_pass(adapter);
-  ir::Graph graph = passes::apply_lora(model.graph({.max_context = 128, .select_rows = true, .with_cache = true}), {&one, 1}).graph;
+  ir::Graph graph = passes::apply_lora(
+                        model.graph({.max_context = 128, .select_rows = true, .with_cache = true}), {&one, 1})
+                        .graph;
   const auto device = backends::make_cpu_device(2);
   exec::PlanLimits limits;
   limits.sequence = 64;
@@ -162,7 +171,9 @@ TEST_P(LoraGolden, GreedyStepsWithTheCache) {
     const auto view = [](const std::vector<int64_t>& v, tensor::Shape s) {
       return tensor::TensorView{FormatId::kI64, std::move(s), std::as_bytes(std::span<const int64_t>(v))};
     };
-    const exec::Input inputs[] = {{"input_ids", view(next, {1, n})}, {"position_ids", view(positions, {1, n})}, {"logit_rows", view(last, {1})}};
+    const exec::Input inputs[] = {{"input_ids", view(next, {1, n})},
+                                  {"position_ids", view(positions, {1, n})},
+                                  {"logit_rows", view(last, {1})}};
     plan->run(inputs, &states);
     const exec::Buffer out = plan->output("logits");
     return std::max_element(out.f32(), out.f32() + out.elements()) - out.f32();
@@ -217,12 +228,15 @@ TEST_P(LoraGolden, AQuantizedBaseIsMergedInF32) {
   const models::Adapter adapter = models::read_adapter(data("llama-lora"), quantized);
   const std::vector<float> at_run_time = run_adapted(quantized, adapter, ids);
   const models::MergeReport report = models::merge_adapter(quantized, adapter);
-  EXPECT_EQ(report.from_quantized, (std::map<std::string, FormatId>{{"blk.1.attn_q.weight", FormatId::kQ8_0}}));
-  // Products with Q8_0 weights round their inputs, those with F32 weights do not: a little more than rounding.
+  EXPECT_EQ(report.from_quantized,
+            (std::map<std::string, FormatId>{{"blk.1.attn_q.weight", FormatId::kQ8_0}}));
+  // Products with Q8_0 weights round their inputs, those with F32 weights do not: a little more than
+  // rounding.
   EXPECT_LE(max_difference(forward(quantized.graph(kForward), ids), at_run_time), 0.3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Containers, LoraGolden, testing::Bool(), [](const auto& item) { return item.param ? "Gguf" : "HuggingFace"; });
+INSTANTIATE_TEST_SUITE_P(Containers, LoraGolden, testing::Bool(),
+                         [](const auto& item) { return item.param ? "Gguf" : "HuggingFace"; });
 
 struct ControlVectors : testing::Test {
   models::Model model = models::open_model(data("llama"));
@@ -246,19 +260,22 @@ TEST_F(ControlVectors, AddsToTheStreamBehindTheBlock) {
     std::vector<int64_t> positions(ids.size());
     for (size_t i = 0; i < ids.size(); ++i) positions[i] = static_cast<int64_t>(i);
     const tensor::Shape shape{1, static_cast<int64_t>(ids.size())};
-    const exec::Input inputs[] = {{"input_ids", {FormatId::kI64, shape, std::as_bytes(std::span<const int64_t>(ids))}},
-                                  {"position_ids", {FormatId::kI64, shape, std::as_bytes(std::span<const int64_t>(positions))}}};
+    const exec::Input inputs[] = {
+        {"input_ids", {FormatId::kI64, shape, std::as_bytes(std::span<const int64_t>(ids))}},
+        {"position_ids", {FormatId::kI64, shape, std::as_bytes(std::span<const int64_t>(positions))}}};
     plan->run(inputs, nullptr);
     const exec::Buffer out = plan->output(name);
     return std::vector<float>(out.f32(), out.f32() + out.elements());
   };
-  const auto plain = tap(model.graph(kForward), "blk.1.ffn_residual"), moved = tap(steered.graph, "blk.1.ffn_residual");
+  const auto plain = tap(model.graph(kForward), "blk.1.ffn_residual"),
+             moved = tap(steered.graph, "blk.1.ffn_residual");
   for (size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(moved[i], plain[i] + directions[1][i % width], 1e-5);
   EXPECT_GT(max_difference(forward(steered.graph, ids), forward(model.graph(kForward), ids)), 0.1);
 }
 
 TEST_F(ControlVectors, RefusesWhatDoesNotFit) {
-  const std::map<int64_t, std::vector<float>> directions{{1, std::vector<float>(3)}, {9, std::vector<float>(64)}};
+  const std::map<int64_t, std::vector<float>> directions{{1, std::vector<float>(3)},
+                                                         {9, std::vector<float>(64)}};
   try {
     passes::apply_control_vector(model.graph(kForward), directions);
     FAIL();

@@ -26,9 +26,11 @@ std::pair<int64_t, int64_t> parse_layers(const std::string& text, int64_t layers
     return code == std::errc() && end == part.data() + part.size();
   };
   const std::string_view view = text;
-  if (colon == std::string::npos || !whole(view.substr(0, colon), first) || !whole(view.substr(colon + 1), last) || first < 1 ||
-      last < first)
-    fail(ErrorKind::kUsage, "--control-vector-layers {}: write A:B with 1 <= A <= B, the first and the last block to steer", text);
+  if (colon == std::string::npos || !whole(view.substr(0, colon), first) ||
+      !whole(view.substr(colon + 1), last) || first < 1 || last < first)
+    fail(ErrorKind::kUsage,
+         "--control-vector-layers {}: write A:B with 1 <= A <= B, the first and the last block to steer",
+         text);
   if (last >= layers)
     fail(ErrorKind::kUsage, "--control-vector-layers {}: the model's last block is {}", text, layers - 1);
   return {first, last};
@@ -42,23 +44,30 @@ ScaledFile parse_scaled_file(const std::string& text) {
   if (std::filesystem::exists(text, code) || colon == std::string::npos) return {text, 1};
   ScaledFile result{text.substr(0, colon), 1};
   if (!parse_number(std::string_view(text).substr(colon + 1), result.scale))
-    fail(ErrorKind::kUsage, "{}: there is no such file; write FILE or FILE:SCALE, with a number for SCALE", text);
+    fail(ErrorKind::kUsage, "{}: there is no such file; write FILE or FILE:SCALE, with a number for SCALE",
+         text);
   return result;
 }
 
 void AdapterFlags::add(CLI::App& command) {
   const auto list = [&](const char* name, std::vector<std::string>& value, const char* help) {
-    command.add_option(name, value, help)->type_name("FILE[:SCALE]")->allow_extra_args(false)->group("Adapters");
+    command.add_option(name, value, help)
+        ->type_name("FILE[:SCALE]")
+        ->allow_extra_args(false)
+        ->group("Adapters");
   };
   list("--lora", loras_, "Apply a LoRA adapter (PEFT or MLX directory, or GGUF); may be repeated");
   list("--control-vector", vectors_, "Add a control vector (GGUF) to the residual stream; may be repeated");
-  command.add_option("--control-vector-layers", layers_, "First and last block to steer, counted from 0; all but block 0 unless given")
+  command
+      .add_option("--control-vector-layers", layers_,
+                  "First and last block to steer, counted from 0; all but block 0 unless given")
       ->type_name("A:B")
       ->group("Adapters");
 }
 
 void AdapterFlags::open(models::Model& model) {
-  if (!layers_.empty() && vectors_.empty()) fail(ErrorKind::kUsage, "--control-vector-layers needs a --control-vector");
+  if (!layers_.empty() && vectors_.empty())
+    fail(ErrorKind::kUsage, "--control-vector-layers needs a --control-vector");
   adapters_ = std::make_shared<std::vector<models::Adapter>>();
   for (const std::string& argument : loras_) {
     const ScaledFile file = parse_scaled_file(argument);
@@ -75,8 +84,10 @@ void AdapterFlags::add_direction(const std::string& argument, const models::Mode
   const auto [first, last] = parse_layers(layers_, model.config.layers);
   for (const auto& [layer, direction] : vector.directions) {
     if (layer >= model.config.layers || static_cast<int64_t>(direction.size()) != model.config.hidden_size) {
-      fail(ErrorKind::kBadInput, "{}: direction {} has {} elements; {} has {} blocks of {}: the vector is for another model",
-           file.path, layer, direction.size(), model.checkpoint->source_name(), model.config.layers, model.config.hidden_size);
+      fail(ErrorKind::kBadInput,
+           "{}: direction {} has {} elements; {} has {} blocks of {}: the vector is for another model",
+           file.path, layer, direction.size(), model.checkpoint->source_name(), model.config.layers,
+           model.config.hidden_size);
     }
     if (layer < first || layer > last) continue;
     std::vector<float>& sum = directions_[layer];
@@ -97,7 +108,9 @@ ir::Graph AdapterFlags::apply(ir::Graph graph) const {
 }
 
 void MergeFlags::add(CLI::App& command) {
-  command.add_option("--lora", loras_, "Merge a LoRA adapter (PEFT or MLX directory, or GGUF) into the weights; may be repeated")
+  command
+      .add_option("--lora", loras_,
+                  "Merge a LoRA adapter (PEFT or MLX directory, or GGUF) into the weights; may be repeated")
       ->type_name("FILE[:SCALE]")
       ->allow_extra_args(false);
 }

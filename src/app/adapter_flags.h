@@ -1,4 +1,5 @@
-// "--lora", "--control-vector" and "--control-vector-layers": changes to a model that verbs take on the command line.
+// "--lora", "--control-vector" and "--control-vector-layers": changes to a model that verbs take on the
+// command line.
 #pragma once
 
 #include <cstdint>

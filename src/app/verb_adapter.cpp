@@ -20,11 +20,18 @@ namespace {
 class AdapterVerb : public Verb {
  public:
   void define(CLI::App& command) override {
-    command.add_option("adapter", adapter_, "A PEFT or MLX directory, or a GGUF adapter")->required()->type_name("ADAPTER");
-    command.add_option("output", output_, "A .gguf file, or a PEFT directory to make; without it the adapter is shown")
+    command.add_option("adapter", adapter_, "A PEFT or MLX directory, or a GGUF adapter")
+        ->required()
+        ->type_name("ADAPTER");
+    command
+        .add_option("output", output_,
+                    "A .gguf file, or a PEFT directory to make; without it the adapter is shown")
         ->type_name("OUT");
-    command.add_option("-m,--model", model_, "The model that the adapter is for")->required()->type_name("MODEL");
-    command.add_option("--format", format_, "Store the matrices as F32, F16 or BF16; as they are unless given")
+    command.add_option("-m,--model", model_, "The model that the adapter is for")
+        ->required()
+        ->type_name("MODEL");
+    command
+        .add_option("--format", format_, "Store the matrices as F32, F16 or BF16; as they are unless given")
         ->type_name("FORMAT");
   }
 
@@ -44,22 +51,25 @@ class AdapterVerb : public Verb {
       write_peft(model, adapter, format, console);
     }
     if (console.json())
-      console.print_json({{"output", output_}, {"kind", gguf ? "gguf" : "peft"}, {"tensors", adapter.updates.size()}});
+      console.print_json(
+          {{"output", output_}, {"kind", gguf ? "gguf" : "peft"}, {"tensors", adapter.updates.size()}});
     else
-      console.print(fmt::format("{}: {} weights adapted, rank {}\n", output_, adapter.updates.size(), adapter.largest_rank()));
+      console.print(fmt::format("{}: {} weights adapted, rank {}\n", output_, adapter.updates.size(),
+                                adapter.largest_rank()));
     return 0;
   }
 
  private:
-  void write_peft(const models::Model& model, const models::Adapter& adapter, std::optional<tensor::FormatId> format,
-                  Console& console) const {
+  void write_peft(const models::Model& model, const models::Adapter& adapter,
+                  std::optional<tensor::FormatId> format, Console& console) const {
     std::error_code none;
     if (fs::exists(output_, none) && (!fs::is_directory(output_, none) || !fs::is_empty(output_, none)))
       fail(ErrorKind::kUsage, "{}: exists and is no empty directory; choose another name", output_);
     check_output(fs::path(output_).parent_path() / ".", adapter_);
     const models::AdapterPeft out = models::export_adapter_peft(model, adapter, format);
     fs::create_directories(output_);
-    formats::write_safetensors(fs::path(output_) / "adapter_model.safetensors", out.tensors, {{"format", "pt"}}, console.progress());
+    formats::write_safetensors(fs::path(output_) / "adapter_model.safetensors", out.tensors,
+                               {{"format", "pt"}}, console.progress());
     write_text_file(fs::path(output_) / "adapter_config.json", out.config);
   }
 
@@ -70,12 +80,15 @@ class AdapterVerb : public Verb {
     const auto add = [&](const std::string& name, const tensor::LowRankUpdate& u) {
       parameters += tensor::element_count(u.a.shape) + tensor::element_count(u.b.shape) + u.magnitude.size();
       const bool dora = !u.magnitude.empty();
-      rows.push_back({printable(name), fmt::format("{}", u.rank()), fmt::format("{:.6g}", u.scale), dora ? "DoRA" : ""});
+      rows.push_back(
+          {printable(name), fmt::format("{}", u.rank()), fmt::format("{:.6g}", u.scale), dora ? "DoRA" : ""});
       list.push_back({{"name", name}, {"rank", u.rank()}, {"scale", u.scale}, {"dora", dora}});
     };
     for (const models::TensorInfo& info : model.tensor_infos)
-      if (const auto found = adapter.updates.find(info.gguf_name); found != adapter.updates.end()) add(found->first, found->second);
-    if (const auto head = adapter.updates.find("output.weight"); head != adapter.updates.end() && model.config.tied_head)
+      if (const auto found = adapter.updates.find(info.gguf_name); found != adapter.updates.end())
+        add(found->first, found->second);
+    if (const auto head = adapter.updates.find("output.weight");
+        head != adapter.updates.end() && model.config.tied_head)
       add(head->first, head->second);
     for (const auto& [name, view] : adapter.replaced) {
       parameters += tensor::element_count(view.shape);

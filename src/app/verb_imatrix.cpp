@@ -1,4 +1,5 @@
-// hone imatrix: how much each input of each weight matters on a text, as a file for quantize and llama-quantize.
+// hone imatrix: how much each input of each weight matters on a text, as a file for quantize and
+// llama-quantize.
 #include <CLI/CLI.hpp>
 
 #include "app/console.h"
@@ -18,23 +19,29 @@ namespace hone::app {
 namespace {
 
 constexpr size_t kMaxTextBytes = size_t{1} << 30;
-constexpr int64_t kOwnChunks = 16;    // pieces of text that a model writes itself unless told
-constexpr int64_t kHeadRows = 128;    // positions of a piece that the head's figures come from (evaluate/importance.h)
+constexpr int64_t kOwnChunks = 16;  // pieces of text that a model writes itself unless told
+constexpr int64_t kHeadRows =
+    128;  // positions of a piece that the head's figures come from (evaluate/importance.h)
 
 using Windows = std::vector<std::vector<text::TokenId>>;
 
 class ImatrixVerb : public Verb {
  public:
   void define(CLI::App& command) override {
-    command.add_option("model", model_, "The model to observe; not needed to merge files")->type_name("MODEL");
-    command.add_option("-f,--text", texts_, "Text to read; may be repeated. Without one the model writes its own")
+    command.add_option("model", model_, "The model to observe; not needed to merge files")
+        ->type_name("MODEL");
+    command
+        .add_option("-f,--text", texts_,
+                    "Text to read; may be repeated. Without one the model writes its own")
         ->type_name("FILE")
         ->allow_extra_args(false);
     command.add_option("-o,--output", output_, "The file to write")->required()->type_name("OUT.gguf");
     command.add_option("--in", inputs_, "Add the figures of this importance matrix; may be repeated")
         ->type_name("FILE")
         ->allow_extra_args(false);
-    command.add_option("--chunks", chunks_, "Most pieces of text to use; all of a file, 16 of the model's own, unless given")
+    command
+        .add_option("--chunks", chunks_,
+                    "Most pieces of text to use; all of a file, 16 of the model's own, unless given")
         ->check(between(int64_t{1}, int64_t{1} << 32))
         ->type_name("N");
     command.add_option("-c,--context", context_, "Tokens in a piece")
@@ -65,11 +72,14 @@ class ImatrixVerb : public Verb {
     }
     formats::write_imatrix(output_, matrix, console.progress());
     if (console.json())
-      console.print_json({{"output", output_}, {"weights", matrix.entries.size()}, {"chunks", matrix.chunks},
-                          {"chunk_size", matrix.chunk_size}, {"datasets", matrix.datasets}});
+      console.print_json({{"output", output_},
+                          {"weights", matrix.entries.size()},
+                          {"chunks", matrix.chunks},
+                          {"chunk_size", matrix.chunk_size},
+                          {"datasets", matrix.datasets}});
     else
-      console.print(fmt::format("{}: {} weights, {} pieces of {} tokens\n", output_, matrix.entries.size(), matrix.chunks,
-                                matrix.chunk_size));
+      console.print(fmt::format("{}: {} weights, {} pieces of {} tokens\n", output_, matrix.entries.size(),
+                                matrix.chunks, matrix.chunk_size));
     return 0;
   }
 
@@ -101,12 +111,13 @@ class ImatrixVerb : public Verb {
     return result;
   }
 
-  Windows read_windows(const models::Model& model, exec::Device& device, const text::Tokenizer& tokenizer, Console& console,
-                       std::vector<std::string>& datasets) {
+  Windows read_windows(const models::Model& model, exec::Device& device, const text::Tokenizer& tokenizer,
+                       Console& console, std::vector<std::string>& datasets) {
     if (texts_.empty()) {
       datasets.push_back("written by the model itself");
       const int64_t count = chunks_ > 0 ? chunks_ : kOwnChunks;
-      Windows windows = evaluate::self_text(model, device, tokenizer, count * context_, context_, seed_, console.progress());
+      Windows windows = evaluate::self_text(model, device, tokenizer, count * context_, context_, seed_,
+                                            console.progress());
       if (windows.size() > static_cast<size_t>(count)) windows.resize(static_cast<size_t>(count));
       return windows;
     }

@@ -23,16 +23,19 @@ AdapterFile read_directory(const fs::path& directory) {
   std::error_code code;
   const std::string name = directory.filename().empty() ? directory.parent_path().filename().string()
                                                         : directory.filename().string();
-  const bool peft = fs::exists(directory / kPeftWeights, code), mlx = fs::exists(directory / kMlxWeights, code);
+  const bool peft = fs::exists(directory / kPeftWeights, code),
+             mlx = fs::exists(directory / kMlxWeights, code);
   if (!peft && !mlx) {
     if (fs::exists(directory / "adapter_model.bin", code))
-      fail(ErrorKind::kUnsupported, "[adapter] {}: holds a PyTorch pickle (adapter_model.bin); save it as safetensors first",
-           name);
-    fail(ErrorKind::kBadInput, "[adapter] {}: neither {} nor {} is there; give the directory of a LoRA adapter", name,
-         kPeftWeights, kMlxWeights);
+      fail(ErrorKind::kUnsupported,
+           "[adapter] {}: holds a PyTorch pickle (adapter_model.bin); save it as safetensors first", name);
+    fail(ErrorKind::kBadInput,
+         "[adapter] {}: neither {} nor {} is there; give the directory of a LoRA adapter", name, kPeftWeights,
+         kMlxWeights);
   }
   if (!fs::exists(directory / kConfig, code))
-    fail(ErrorKind::kBadInput, "[adapter] {}: {} is missing; the scale of the adapter is written there", name, kConfig);
+    fail(ErrorKind::kBadInput, "[adapter] {}: {} is missing; the scale of the adapter is written there", name,
+         kConfig);
   const std::string config = read_text_file(directory / kConfig, kMaxConfig);
   auto weights = std::make_shared<tensor::Checkpoint>();
   read_safetensors(directory / (peft ? kPeftWeights : kMlxWeights), *weights);
@@ -49,7 +52,8 @@ const char* adapter_kind_name(AdapterKind kind) {
 
 AdapterFile read_adapter(const fs::path& path) {
   std::error_code code;
-  if (!fs::exists(path, code)) fail(ErrorKind::kBadInput, "[adapter] {}: no such file or directory", path.string());
+  if (!fs::exists(path, code))
+    fail(ErrorKind::kBadInput, "[adapter] {}: no such file or directory", path.string());
   if (fs::is_directory(path, code)) return read_directory(path);
   if (path.extension() == ".safetensors") return read_directory(fs::absolute(path).parent_path());
   auto weights = std::make_shared<tensor::Checkpoint>(read_gguf(path));
@@ -58,11 +62,13 @@ AdapterFile read_adapter(const fs::path& path) {
   return file;
 }
 
-tensor::TensorView transposed(const tensor::TensorView& matrix, std::vector<std::shared_ptr<const void>>& owners) {
+tensor::TensorView transposed(const tensor::TensorView& matrix,
+                              std::vector<std::shared_ptr<const void>>& owners) {
   HONE_CHECK(matrix.shape.size() == 2);
   const auto rows = static_cast<size_t>(matrix.shape[0]), columns = static_cast<size_t>(matrix.shape[1]);
   const std::vector<float> values = tensor::decode(matrix);
-  auto turned = std::make_shared<tensor::Tensor>(tensor::FormatId::kF32, tensor::Shape{matrix.shape[1], matrix.shape[0]});
+  auto turned = std::make_shared<tensor::Tensor>(tensor::FormatId::kF32,
+                                                 tensor::Shape{matrix.shape[1], matrix.shape[0]});
   float* dst = turned->f32();
   for (size_t r = 0; r < rows; ++r)
     for (size_t c = 0; c < columns; ++c) dst[c * rows + r] = values[r * columns + c];
@@ -94,7 +100,8 @@ bool cut_tail(std::string& name, std::string_view tail) {
 namespace {
 
 bool plain(tensor::FormatId format) {
-  return format == tensor::FormatId::kF32 || format == tensor::FormatId::kF16 || format == tensor::FormatId::kBF16;
+  return format == tensor::FormatId::kF32 || format == tensor::FormatId::kF16 ||
+         format == tensor::FormatId::kBF16;
 }
 
 }  // namespace
@@ -102,8 +109,13 @@ bool plain(tensor::FormatId format) {
 bool check_entry(const AdapterPairs::Entry& entry, Faults& faults) {
   const std::string name = printable(entry.base);
   if (!entry.a || !entry.b) {
-    faults.add(fmt::format("'{}' has {} but no {}", name, entry.a ? "A" : entry.b ? "B" : "a magnitude",
-                           entry.a ? "B" : entry.b ? "A" : "A and B"));
+    faults.add(fmt::format("'{}' has {} but no {}", name,
+                           entry.a   ? "A"
+                           : entry.b ? "B"
+                                     : "a magnitude",
+                           entry.a   ? "B"
+                           : entry.b ? "A"
+                                     : "A and B"));
     return false;
   }
   for (const auto* half : {entry.a, entry.b})
@@ -114,9 +126,10 @@ bool check_entry(const AdapterPairs::Entry& entry, Faults& faults) {
     }
   if (!entry.magnitude) return true;
   const auto& m = *entry.magnitude;
-  if (!plain(m.format) || m.shape.empty() || tensor::element_count(m.shape) != static_cast<uint64_t>(m.shape.back())) {
-    faults.add(fmt::format("the magnitudes of '{}' are {} {}, must be a vector", name, tensor::format(m.format).name,
-                           tensor::shape_text(m.shape)));
+  if (!plain(m.format) || m.shape.empty() ||
+      tensor::element_count(m.shape) != static_cast<uint64_t>(m.shape.back())) {
+    faults.add(fmt::format("the magnitudes of '{}' are {} {}, must be a vector", name,
+                           tensor::format(m.format).name, tensor::shape_text(m.shape)));
     return false;
   }
   return true;

@@ -1,4 +1,5 @@
-// GGUF adapters ("<base tensor>.lora_a" and ".lora_b") and control vectors ("direction.N"), as llama.cpp reads them.
+// GGUF adapters ("<base tensor>.lora_a" and ".lora_b") and control vectors ("direction.N"), as llama.cpp
+// reads them.
 #include <charconv>
 #include <cmath>
 
@@ -16,7 +17,8 @@ constexpr int64_t kMaxLayer = 1 << 16;
 void check_kind(const tensor::Metadata& meta, const std::string& source) {
   const std::string type = meta.get_string_or("general.type", "");
   if (type != "adapter")
-    fail(ErrorKind::kBadInput, "[adapter] {}: general.type is '{}', must be 'adapter'; this is no adapter file", source,
+    fail(ErrorKind::kBadInput,
+         "[adapter] {}: general.type is '{}', must be 'adapter'; this is no adapter file", source,
          printable(type));
   const std::string method = meta.get_string_or("adapter.type", "");
   if (method != "lora")
@@ -25,8 +27,8 @@ void check_kind(const tensor::Metadata& meta, const std::string& source) {
   if (const auto* tokens = meta.find("adapter.alora.invocation_tokens")) {
     const auto* list = std::get_if<std::shared_ptr<const tensor::MetaArray>>(tokens);
     if (!list || (*list)->size() > 0)
-      fail(ErrorKind::kUnsupported, "[adapter] {}: works only behind its invocation tokens (aLoRA), which is not supported",
-           source);
+      fail(ErrorKind::kUnsupported,
+           "[adapter] {}: works only behind its invocation tokens (aLoRA), which is not supported", source);
   }
 }
 
@@ -39,7 +41,8 @@ AdapterFile parse_gguf_adapter(const tensor::Checkpoint& weights, const std::str
   file.source = source;
   file.architecture = weights.metadata.get_string_or("general.architecture", "");
   const double alpha = weights.metadata.get_number_or("adapter.lora.alpha", 0);
-  if (!std::isfinite(alpha)) fail(ErrorKind::kBadInput, "[adapter] {}: adapter.lora.alpha is not finite", source);
+  if (!std::isfinite(alpha))
+    fail(ErrorKind::kBadInput, "[adapter] {}: adapter.lora.alpha is not finite", source);
 
   AdapterPairs pairs;
   Faults faults;
@@ -59,8 +62,8 @@ AdapterFile parse_gguf_adapter(const tensor::Checkpoint& weights, const std::str
     AdapterTensor out{entry.base, {*entry.a, *entry.b, 1, {}}, false};
     if (entry.base == "token_embd.weight") {  // a is [tokens, rank] and b [hidden, rank]
       if (entry.a->shape[1] != entry.b->shape[1]) {
-        faults.add(fmt::format("'{}': A {} and B {} have different ranks", entry.base, tensor::shape_text(entry.a->shape),
-                               tensor::shape_text(entry.b->shape)));
+        faults.add(fmt::format("'{}': A {} and B {} have different ranks", entry.base,
+                               tensor::shape_text(entry.a->shape), tensor::shape_text(entry.b->shape)));
         continue;
       }
       out.update.b = *entry.a;
@@ -69,7 +72,8 @@ AdapterFile parse_gguf_adapter(const tensor::Checkpoint& weights, const std::str
     if (alpha != 0) out.update.scale = alpha / static_cast<double>(out.update.b.shape[1]);
     file.updates.push_back(std::move(out));
   }
-  if (faults.empty() && file.updates.empty() && file.replaced.empty()) faults.add("no tensors; the file is empty");
+  if (faults.empty() && file.updates.empty() && file.replaced.empty())
+    faults.add("no tensors; the file is empty");
   faults.raise(ErrorKind::kBadInput, "adapter", source);
   return file;
 }
@@ -77,7 +81,8 @@ AdapterFile parse_gguf_adapter(const tensor::Checkpoint& weights, const std::str
 ControlVector parse_control_vector(const tensor::Checkpoint& file, const std::string& source) {
   const std::string architecture = file.metadata.get_string_or("general.architecture", "");
   if (architecture != "controlvector")
-    fail(ErrorKind::kBadInput, "[adapter] {}: general.architecture is '{}', must be 'controlvector'; this is no control vector",
+    fail(ErrorKind::kBadInput,
+         "[adapter] {}: general.architecture is '{}', must be 'controlvector'; this is no control vector",
          source, printable(architecture));
   ControlVector result;
   result.model_hint = file.metadata.get_string_or("controlvector.model_hint", "");
@@ -86,14 +91,14 @@ ControlVector parse_control_vector(const tensor::Checkpoint& file, const std::st
   for (const auto& [name, view] : file.tensors()) {
     int64_t layer = 0;
     const char *begin = name.data() + kDirection.size(), *end = name.data() + name.size();
-    if (!name.starts_with(kDirection) || std::from_chars(begin, end, layer).ptr != end || begin == end || layer < 1 ||
-        layer > kMaxLayer) {
+    if (!name.starts_with(kDirection) || std::from_chars(begin, end, layer).ptr != end || begin == end ||
+        layer < 1 || layer > kMaxLayer) {
       faults.add(fmt::format("'{}' is no direction of a layer from 1 on", printable(name)));
       continue;
     }
     if (view.format != tensor::FormatId::kF32 || view.shape.size() != 1 || view.shape[0] <= 0) {
-      faults.add(fmt::format("'{}' is {} {}, must be a vector of F32", printable(name), tensor::format(view.format).name,
-                             tensor::shape_text(view.shape)));
+      faults.add(fmt::format("'{}' is {} {}, must be a vector of F32", printable(name),
+                             tensor::format(view.format).name, tensor::shape_text(view.shape)));
       continue;
     }
     std::vector<float> values = tensor::decode(view);
@@ -106,7 +111,8 @@ ControlVector parse_control_vector(const tensor::Checkpoint& file, const std::st
     if (!result.directions.emplace(layer, std::move(values)).second)
       faults.add(fmt::format("layer {} has two directions", layer));
   }
-  if (faults.empty() && result.directions.empty()) faults.add("no tensor named direction.N; the file is empty");
+  if (faults.empty() && result.directions.empty())
+    faults.add("no tensor named direction.N; the file is empty");
   faults.raise(ErrorKind::kBadInput, "adapter", source);
   return result;
 }

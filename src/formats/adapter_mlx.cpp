@@ -1,5 +1,5 @@
-// Adapter directories of mlx-lm: "<module>.lora_a" [in, rank] and ".lora_b" [rank, out], DoRA's ".m" [out], or whole
-// parameters where the model was fine-tuned in full.
+// Adapter directories of mlx-lm: "<module>.lora_a" [in, rank] and ".lora_b" [rank, out], DoRA's ".m" [out],
+// or whole parameters where the model was fine-tuned in full.
 #include <cmath>
 
 #include "base/json.h"
@@ -9,13 +9,15 @@
 
 namespace hone::formats {
 
-AdapterFile parse_mlx(const std::string& config, const tensor::Checkpoint& weights, const std::string& source) {
+AdapterFile parse_mlx(const std::string& config, const tensor::Checkpoint& weights,
+                      const std::string& source) {
   const std::string what = source + "/adapter_config.json";
   const Json json = parse_json(config, what);
   if (!json.is_object()) fail(ErrorKind::kBadInput, "[adapter] {}: must be a JSON object", what);
   const std::string type = json_string_or(json, "fine_tune_type", "lora", what);
   if (type != "lora" && type != "dora" && type != "full")
-    fail(ErrorKind::kUnsupported, "[adapter] {}: fine_tune_type '{}' is not supported", what, printable(type));
+    fail(ErrorKind::kUnsupported, "[adapter] {}: fine_tune_type '{}' is not supported", what,
+         printable(type));
   const Json* parameters = json_find(json, "lora_parameters");
   AdapterFile file;
   file.kind = AdapterKind::kMlx;
@@ -53,7 +55,8 @@ AdapterFile parse_mlx(const std::string& config, const tensor::Checkpoint& weigh
     out.update.magnitude = magnitude_of(entry);
     file.updates.push_back(std::move(out));
   }
-  if (faults.empty() && file.updates.empty() && file.replaced.empty()) faults.add("no tensors; the file is empty");
+  if (faults.empty() && file.updates.empty() && file.replaced.empty())
+    faults.add("no tensors; the file is empty");
   faults.raise(ErrorKind::kBadInput, "adapter", source);
   return file;
 }

@@ -1,5 +1,5 @@
-// Inner part of the adapter readers: A and B of a base tensor arrive under separate names and are paired here, with
-// every fault collected so that one message names them all.
+// Inner part of the adapter readers: A and B of a base tensor arrive under separate names and are paired
+// here, with every fault collected so that one message names them all.
 #pragma once
 
 #include <string>

@@ -28,7 +28,9 @@ class Weights {
   tensor::Checkpoint file;
 };
 
-std::string config(const std::string& more = "") { return R"({"peft_type": "LORA", "r": 2, "lora_alpha": 8)" + more + "}"; }
+std::string config(const std::string& more = "") {
+  return R"({"peft_type": "LORA", "r": 2, "lora_alpha": 8)" + more + "}";
+}
 
 Weights plain() {
   return {{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", {2, 4}},
@@ -48,20 +50,26 @@ TEST(Peft, ReadsThePublishedGolden) {
 }
 
 TEST(Peft, ScalesFollowTheConfiguration) {
-  const auto scale = [](const std::string& more) { return parse_peft(config(more), plain().file, "a").updates.at(0).update.scale; };
+  const auto scale = [](const std::string& more) {
+    return parse_peft(config(more), plain().file, "a").updates.at(0).update.scale;
+  };
   EXPECT_DOUBLE_EQ(scale(""), 4);
   EXPECT_DOUBLE_EQ(scale(R"(, "use_rslora": true)"), 8 / std::sqrt(2.0));
   EXPECT_DOUBLE_EQ(scale(R"(, "alpha_pattern": {"k_proj": 1, "q_proj": 3})"), 1.5);
   EXPECT_DOUBLE_EQ(scale(R"(, "alpha_pattern": {"^model\\.layers\\.0\\.self_attn\\.q_proj": 5})"), 2.5);
   EXPECT_DOUBLE_EQ(scale(R"(, "alpha_pattern": {"proj": 3})"), 4);  // a part of a name is not a name
-  const std::string message = error_of([&] { scale(R"(, "alpha_pattern": {"layers.[0-3].q_proj": 3})"); }, ErrorKind::kUnsupported);
+  const std::string message =
+      error_of([&] { scale(R"(, "alpha_pattern": {"layers.[0-3].q_proj": 3})"); }, ErrorKind::kUnsupported);
   EXPECT_NE(message.find("regular expression"), std::string::npos) << message;
 }
 
 TEST(Peft, RanksAreHeldAgainstTheConfiguration) {
   const Weights weights = plain();
-  EXPECT_EQ(parse_peft(R"({"peft_type": "LORA", "r": 9, "rank_pattern": {"q_proj": 2}})", weights.file, "a").updates.size(), 1u);
-  const std::string message = error_of([&] { parse_peft(R"({"peft_type": "LORA", "r": 3})", weights.file, "a"); });
+  EXPECT_EQ(parse_peft(R"({"peft_type": "LORA", "r": 9, "rank_pattern": {"q_proj": 2}})", weights.file, "a")
+                .updates.size(),
+            1u);
+  const std::string message =
+      error_of([&] { parse_peft(R"({"peft_type": "LORA", "r": 3})", weights.file, "a"); });
   EXPECT_NE(message.find("has rank 2, the configuration says 3"), std::string::npos) << message;
 }
 
@@ -80,7 +88,8 @@ TEST(Peft, WholeTensorsAndWrappers) {
   const Weights weights{{"base_model.model.lm_head.modules_to_save.default.weight", {5, 4}},
                         {"base_model.model.model.layers.1.self_attn.k_proj.base_layer.bias", {4}},
                         {"base_model.model.model.embed_tokens.weight", {5, 4}}};
-  const AdapterFile file = parse_peft(config(R"(, "modules_to_save": ["lm_head", "embed_tokens"])"), weights.file, "a");
+  const AdapterFile file =
+      parse_peft(config(R"(, "modules_to_save": ["lm_head", "embed_tokens"])"), weights.file, "a");
   ASSERT_EQ(file.replaced.size(), 3u);
   EXPECT_EQ(file.replaced[0].name, "lm_head.weight");
   EXPECT_EQ(file.replaced[1].name, "model.layers.1.self_attn.k_proj.bias");
@@ -89,19 +98,26 @@ TEST(Peft, WholeTensorsAndWrappers) {
 
 TEST(Peft, DoraNeedsItsMagnitudes) {
   Weights weights = plain();
-  const std::string missing = error_of([&] { parse_peft(config(R"(, "use_dora": true)"), weights.file, "a"); });
+  const std::string missing =
+      error_of([&] { parse_peft(config(R"(, "use_dora": true)"), weights.file, "a"); });
   EXPECT_NE(missing.find("has no magnitudes"), std::string::npos) << missing;
-  const Weights whole{{"x.q_proj.lora_A.weight", {2, 4}}, {"x.q_proj.lora_B.weight", {3, 2}}, {"x.q_proj.lora_magnitude_vector", {3}}};
+  const Weights whole{{"x.q_proj.lora_A.weight", {2, 4}},
+                      {"x.q_proj.lora_B.weight", {3, 2}},
+                      {"x.q_proj.lora_magnitude_vector", {3}}};
   const AdapterFile file = parse_peft(config(R"(, "use_dora": true)"), whole.file, "a");
   EXPECT_EQ(file.updates.at(0).update.magnitude, (std::vector<float>{15, 16, 17}));
   EXPECT_NE(error_of([&] { parse_peft(config(), whole.file, "a"); }).find("plain LoRA"), std::string::npos);
 }
 
 TEST(Peft, NamesEveryFaultAtOnce) {
-  const Weights weights{{"m.q_proj.lora_A.weight", {2, 4}}, {"m.k_proj.lora_B.weight", {2, 4}}, {"m.v_proj.lora_C.weight", {1}},
-                        {"m.o_proj.lora_A.weight", {4}},    {"m.o_proj.lora_B.weight", {2, 4}}};
+  const Weights weights{{"m.q_proj.lora_A.weight", {2, 4}},
+                        {"m.k_proj.lora_B.weight", {2, 4}},
+                        {"m.v_proj.lora_C.weight", {1}},
+                        {"m.o_proj.lora_A.weight", {4}},
+                        {"m.o_proj.lora_B.weight", {2, 4}}};
   const std::string message = error_of([&] { parse_peft(config(), weights.file, "adapter"); });
-  for (const char* part : {"'m.q_proj' has A but no B", "'m.k_proj' has B but no A", "m.v_proj.lora_C", "'m.o_proj' is F32 [4]"})
+  for (const char* part :
+       {"'m.q_proj' has A but no B", "'m.k_proj' has B but no A", "m.v_proj.lora_C", "'m.o_proj' is F32 [4]"})
     EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
 }
 
@@ -114,15 +130,21 @@ TEST(Peft, RefusesWhatComputesSomethingElse) {
   const std::string both = refused(config(R"(, "layer_replication": [[0, 4]], "lora_bias": true)"));
   EXPECT_NE(both.find("layer_replication"), std::string::npos);
   EXPECT_NE(both.find("lora_bias"), std::string::npos);
-  EXPECT_NE(refused(config(R"(, "init_lora_weights": "pissa_niter_4")")).find("changes the base"), std::string::npos);
-  EXPECT_EQ(parse_peft(config(R"(, "init_lora_weights": "gaussian", "layer_replication": null)"), weights.file, "a").updates.size(), 1u);
+  EXPECT_NE(refused(config(R"(, "init_lora_weights": "pissa_niter_4")")).find("changes the base"),
+            std::string::npos);
+  EXPECT_EQ(
+      parse_peft(config(R"(, "init_lora_weights": "gaussian", "layer_replication": null)"), weights.file, "a")
+          .updates.size(),
+      1u);
   error_of([&] { parse_peft("[1]", weights.file, "a"); });
   error_of([&] { parse_peft("{", weights.file, "a"); });
 }
 
 TEST(Mlx, TurnsBothMatricesAndTakesTheScaleAsItIs) {
-  const Weights weights{{"model.layers.0.mlp.down_proj.lora_a", {3, 2}}, {"model.layers.0.mlp.down_proj.lora_b", {2, 2}}};
-  const AdapterFile file = parse_mlx(R"({"fine_tune_type": "lora", "lora_parameters": {"rank": 2, "scale": 20.0}})", weights.file, "a");
+  const Weights weights{{"model.layers.0.mlp.down_proj.lora_a", {3, 2}},
+                        {"model.layers.0.mlp.down_proj.lora_b", {2, 2}}};
+  const AdapterFile file = parse_mlx(
+      R"({"fine_tune_type": "lora", "lora_parameters": {"rank": 2, "scale": 20.0}})", weights.file, "a");
   const AdapterTensor& t = file.updates.at(0);
   EXPECT_EQ(t.base, "model.layers.0.mlp.down_proj.weight");
   EXPECT_DOUBLE_EQ(t.update.scale, 20);
@@ -175,7 +197,8 @@ TEST(GgufAdapter, RefusesOtherFiles) {
   tensor::Metadata model;
   model.set("general.type", std::string("model"));
   const auto bytes = gguf_of(model, odd.file);
-  EXPECT_NE(error_of([&] { parse_gguf_adapter(read_gguf_bytes(bytes, "x"), "x"); }).find("'model'"), std::string::npos);
+  EXPECT_NE(error_of([&] { parse_gguf_adapter(read_gguf_bytes(bytes, "x"), "x"); }).find("'model'"),
+            std::string::npos);
 }
 
 TEST(ControlVector, ReadsDirectionsByLayer) {
@@ -187,7 +210,11 @@ TEST(ControlVector, ReadsDirectionsByLayer) {
   const ControlVector vector = parse_control_vector(read_gguf_bytes(bytes, "x"), "x");
   EXPECT_EQ(vector.model_hint, "llama");
   EXPECT_EQ(vector.directions, (std::map<int64_t, std::vector<float>>{{1, {4, 5, 6}}, {2, {1, 2, 3}}}));
-  const Weights wrong{{"direction.0", {3}}, {"direction.1", {3}}, {"direction.3", {2}}, {"direction.x", {3}}, {"direction.4", {1, 3}}};
+  const Weights wrong{{"direction.0", {3}},
+                      {"direction.1", {3}},
+                      {"direction.3", {2}},
+                      {"direction.x", {3}},
+                      {"direction.4", {1, 3}}};
   const auto damaged = gguf_of(meta, wrong.file);
   const std::string message = error_of([&] { parse_control_vector(read_gguf_bytes(damaged, "x"), "x"); });
   for (const char* part : {"'direction.0'", "'direction.3' has 2", "'direction.x'", "'direction.4'"})
@@ -197,9 +224,11 @@ TEST(ControlVector, ReadsDirectionsByLayer) {
 TEST(Adapters, TellWhatIsMissing) {
   test::TemporaryDirectory folder;
   EXPECT_NE(error_of([&] { read_adapter(folder / "none"); }).find("no such file"), std::string::npos);
-  EXPECT_NE(error_of([&] { read_adapter(folder.path()); }).find("neither adapter_model.safetensors"), std::string::npos);
+  EXPECT_NE(error_of([&] { read_adapter(folder.path()); }).find("neither adapter_model.safetensors"),
+            std::string::npos);
   write_text_file(folder / "adapter_model.bin", "x");
-  EXPECT_NE(error_of([&] { read_adapter(folder.path()); }, ErrorKind::kUnsupported).find("pickle"), std::string::npos);
+  EXPECT_NE(error_of([&] { read_adapter(folder.path()); }, ErrorKind::kUnsupported).find("pickle"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Importance matrix files. GGUF: "<weight>.in_sum2" and "<weight>.counts". Older: a count of entries, then name, calls,
-// values each, little-endian int32 and float32; then the number of the last piece of text and the text's name.
+// Importance matrix files. GGUF: "<weight>.in_sum2" and "<weight>.counts". Older: a count of entries, then
+// name, calls, values each, little-endian int32 and float32; then the number of the last piece of text and
+// the text's name.
 #include "formats/imatrix.h"
 
 #include <algorithm>
@@ -20,8 +21,10 @@ constexpr int32_t kMaxNameBytes = 4096;
 
 void check_values(const ImportanceEntry& entry, const std::string& weight, const std::string& source) {
   const auto sound = [](float v) { return std::isfinite(v) && v >= 0; };
-  if (!std::all_of(entry.sums.begin(), entry.sums.end(), sound) || !std::all_of(entry.counts.begin(), entry.counts.end(), sound))
-    fail(ErrorKind::kBadInput, "[imatrix] {}: '{}' holds a negative or non-finite number", source, printable(weight));
+  if (!std::all_of(entry.sums.begin(), entry.sums.end(), sound) ||
+      !std::all_of(entry.counts.begin(), entry.counts.end(), sound))
+    fail(ErrorKind::kBadInput, "[imatrix] {}: '{}' holds a negative or non-finite number", source,
+         printable(weight));
 }
 
 }  // namespace
@@ -51,7 +54,8 @@ void ImportanceMatrix::add(const ImportanceMatrix& other) {
       continue;
     }
     std::transform(sum.sums.begin(), sum.sums.end(), entry.sums.begin(), sum.sums.begin(), std::plus<>());
-    std::transform(sum.counts.begin(), sum.counts.end(), entry.counts.begin(), sum.counts.begin(), std::plus<>());
+    std::transform(sum.counts.begin(), sum.counts.end(), entry.counts.begin(), sum.counts.begin(),
+                   std::plus<>());
   }
   if (!wrong.empty())
     fail(ErrorKind::kBadInput, "[imatrix] the files are of different models: sizes of {} differ", wrong);
@@ -62,7 +66,8 @@ void ImportanceMatrix::add(const ImportanceMatrix& other) {
 
 ImportanceMatrix parse_imatrix(const tensor::Checkpoint& file, const std::string& source) {
   if (file.metadata.get_string_or("general.type", "") != "imatrix")
-    fail(ErrorKind::kBadInput, "[imatrix] {}: general.type is not 'imatrix'; make one with hone imatrix or llama-imatrix", source);
+    fail(ErrorKind::kBadInput,
+         "[imatrix] {}: general.type is not 'imatrix'; make one with hone imatrix or llama-imatrix", source);
   ImportanceMatrix result;
   if (const auto* datasets = file.metadata.find_strings("imatrix.datasets")) result.datasets = *datasets;
   result.chunks = file.metadata.get_int_or("imatrix.chunk_count", 0);
@@ -75,8 +80,8 @@ ImportanceMatrix parse_imatrix(const tensor::Checkpoint& file, const std::string
       fail(ErrorKind::kBadInput, "[imatrix] {}: '{}' needs F32 sums and counts", source, printable(weight));
     ImportanceEntry entry{tensor::decode(view), tensor::decode(counts->view)};
     if (entry.sums.empty() || entry.counts.empty() || entry.sums.size() % entry.counts.size() != 0)
-      fail(ErrorKind::kBadInput, "[imatrix] {}: '{}' has {} sums for {} counts", source, printable(weight), entry.sums.size(),
-           entry.counts.size());
+      fail(ErrorKind::kBadInput, "[imatrix] {}: '{}' has {} sums for {} counts", source, printable(weight),
+           entry.sums.size(), entry.counts.size());
     check_values(entry, weight, source);
     result.entries.emplace(weight, std::move(entry));
   }
@@ -94,13 +99,17 @@ ImportanceMatrix parse_old_imatrix(std::span<const std::byte> bytes, const std::
   for (int32_t i = 0; i < count; ++i) {
     const auto length = reader.read<int32_t>("length of a name");
     if (length < 1 || length > kMaxNameBytes)
-      reader.fail(ErrorKind::kBadInput, "entry {} has a name of {} bytes; this is no importance matrix", i, length);
+      reader.fail(ErrorKind::kBadInput, "entry {} has a name of {} bytes; this is no importance matrix", i,
+                  length);
     const auto raw = reader.take(static_cast<uint64_t>(length), "name");
     const std::string weight(reinterpret_cast<const char*>(raw.data()), raw.size());
-    const auto calls = reader.read<int32_t>("number of calls"), values = reader.read<int32_t>("number of values");
-    if (calls < 0 || values < 1) reader.fail(ErrorKind::kBadInput, "'{}' has {} values of {} calls", printable(weight), values, calls);
+    const auto calls = reader.read<int32_t>("number of calls"),
+               values = reader.read<int32_t>("number of values");
+    if (calls < 0 || values < 1)
+      reader.fail(ErrorKind::kBadInput, "'{}' has {} values of {} calls", printable(weight), values, calls);
     reader.require_items(static_cast<uint64_t>(values), sizeof(float), "values");
-    ImportanceEntry entry{std::vector<float>(static_cast<size_t>(values)), {static_cast<float>(calls) * kOldChunk}};
+    ImportanceEntry entry{std::vector<float>(static_cast<size_t>(values)),
+                          {static_cast<float>(calls) * kOldChunk}};
     const auto data = reader.take(static_cast<uint64_t>(values) * sizeof(float), "values");
     std::memcpy(entry.sums.data(), data.data(), data.size());
     for (float& v : entry.sums) v *= kOldChunk;
@@ -122,11 +131,13 @@ ImportanceMatrix read_imatrix(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   const std::string source = path.filename().string();
-  if (bytes.size() >= 4 && std::memcmp(bytes.data(), kGgufMagic, 4) == 0) return parse_imatrix(read_gguf(path), source);
+  if (bytes.size() >= 4 && std::memcmp(bytes.data(), kGgufMagic, 4) == 0)
+    return parse_imatrix(read_gguf(path), source);
   return parse_old_imatrix(bytes, source);
 }
 
-void write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& matrix, ProgressSink* progress) {
+void write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& matrix,
+                   ProgressSink* progress) {
   tensor::Metadata metadata;
   metadata.set("general.type", std::string("imatrix"));
   metadata.set("imatrix.datasets", tensor::make_array(matrix.datasets));
@@ -134,10 +145,12 @@ void write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& ma
   metadata.set("imatrix.chunk_size", static_cast<uint32_t>(matrix.chunk_size));
   std::vector<tensor::OutputTensor> tensors;
   const auto add = [&](std::string name, const std::vector<float>& values, size_t matrices) {
-    const auto rows = static_cast<int64_t>(matrices), columns = static_cast<int64_t>(values.size() / matrices);
-    tensors.push_back({std::move(name), tensor::FormatId::kF32, {rows, columns}, [&values](std::span<std::byte> dst) {
-                         std::memcpy(dst.data(), values.data(), dst.size());
-                       }});
+    const auto rows = static_cast<int64_t>(matrices),
+               columns = static_cast<int64_t>(values.size() / matrices);
+    tensors.push_back(
+        {std::move(name), tensor::FormatId::kF32, {rows, columns}, [&values](std::span<std::byte> dst) {
+           std::memcpy(dst.data(), values.data(), dst.size());
+         }});
   };
   for (const auto& [weight, entry] : matrix.entries) {
     add(weight + std::string(kSums), entry.sums, entry.counts.size());

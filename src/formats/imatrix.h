@@ -1,5 +1,5 @@
-// Importance matrices: how much each input column of a weight matters to its outputs, as llama.cpp's tools keep it in
-// files (GGUF, and the older binary form).
+// Importance matrices: how much each input column of a weight matters to its outputs, as llama.cpp's tools
+// keep it in files (GGUF, and the older binary form).
 #pragma once
 
 #include <filesystem>
@@ -31,13 +31,15 @@ struct ImportanceMatrix {
   void add(const ImportanceMatrix& other);
 };
 
-// Either form, told apart by the first bytes. Error(kBadInput) when the file is no importance matrix, is cut off, or its
-// numbers cannot be means of squares. The older form counts pieces of text, not rows; they are taken as 512 tokens each.
+// Either form, told apart by the first bytes. Error(kBadInput) when the file is no importance matrix, is cut
+// off, or its numbers cannot be means of squares. The older form counts pieces of text, not rows; they are
+// taken as 512 tokens each.
 ImportanceMatrix read_imatrix(const std::filesystem::path& path);
-ImportanceMatrix parse_imatrix(const tensor::Checkpoint& file, const std::string& source);           // GGUF
-ImportanceMatrix parse_old_imatrix(std::span<const std::byte> bytes, const std::string& source);     // .dat
+ImportanceMatrix parse_imatrix(const tensor::Checkpoint& file, const std::string& source);        // GGUF
+ImportanceMatrix parse_old_imatrix(std::span<const std::byte> bytes, const std::string& source);  // .dat
 
 // GGUF, as llama-quantize --imatrix reads it.
-void write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& matrix, ProgressSink* progress = nullptr);
+void write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& matrix,
+                   ProgressSink* progress = nullptr);
 
 }  // namespace hone::formats

@@ -57,12 +57,19 @@ TEST(OldImatrix, RefusesNonsense) {
   error_of([] { parse_old_imatrix(OldFile().i32(0).bytes(), "x"); });
   error_of([] { parse_old_imatrix(OldFile().i32(0x7fffffff).bytes(), "x"); });
   error_of([] { parse_old_imatrix(OldFile().i32(1).i32(-1).floats({0, 0, 0}).bytes(), "x"); });
-  error_of([] { parse_old_imatrix(OldFile().i32(1).text("a").i32(1).i32(0x7fffffff).floats({1}).bytes(), "x"); });
-  EXPECT_NE(error_of([] { parse_old_imatrix(OldFile().i32(1).text("a").i32(1).i32(1).floats({-1}).bytes(), "x"); }).find("negative"),
+  error_of(
+      [] { parse_old_imatrix(OldFile().i32(1).text("a").i32(1).i32(0x7fffffff).floats({1}).bytes(), "x"); });
+  EXPECT_NE(error_of([] {
+              parse_old_imatrix(OldFile().i32(1).text("a").i32(1).i32(1).floats({-1}).bytes(), "x");
+            }).find("negative"),
             std::string::npos);
-  EXPECT_NE(error_of([] { parse_old_imatrix(OldFile().i32(2).text("a").i32(1).i32(1).floats({1}).text("a").i32(1).i32(1).floats({1}).bytes(), "x"); })
-                .find("twice"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of([] {
+        parse_old_imatrix(
+            OldFile().i32(2).text("a").i32(1).i32(1).floats({1}).text("a").i32(1).i32(1).floats({1}).bytes(),
+            "x");
+      }).find("twice"),
+      std::string::npos);
 }
 
 TEST(Imatrix, GgufThereAndBack) {
@@ -78,9 +85,11 @@ TEST(Imatrix, GgufThereAndBack) {
   EXPECT_EQ(again.datasets, matrix.datasets);
   EXPECT_EQ(again.chunks, 5);
   EXPECT_EQ(again.chunk_size, 256);
-  EXPECT_EQ(again.mean_squares(), (std::map<std::string, std::vector<float>>{{"blk.0.attn_q.weight", {1, 2, 3}},
-                                                                             {"blk.0.ffn_down_exps.weight", {0.5f, 1, 3, 4, 1, 1}}}));
-  EXPECT_EQ(read_gguf(folder / "m.gguf").find("blk.0.ffn_down_exps.weight.counts")->view.shape, (tensor::Shape{3, 1}));
+  EXPECT_EQ(again.mean_squares(),
+            (std::map<std::string, std::vector<float>>{
+                {"blk.0.attn_q.weight", {1, 2, 3}}, {"blk.0.ffn_down_exps.weight", {0.5f, 1, 3, 4, 1, 1}}}));
+  EXPECT_EQ(read_gguf(folder / "m.gguf").find("blk.0.ffn_down_exps.weight.counts")->view.shape,
+            (tensor::Shape{3, 1}));
   write_text_file(folder / "old.dat", sample().data_);
   EXPECT_EQ(read_imatrix(folder / "old.dat").entries.size(), 2u);
 }

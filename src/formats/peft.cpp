@@ -1,5 +1,5 @@
-// LoRA adapters of the peft package. Ranks come from the tensors and are held against the configuration; scales come
-// from the configuration alone.
+// LoRA adapters of the peft package. Ranks come from the tensors and are held against the configuration;
+// scales come from the configuration alone.
 #include <algorithm>
 #include <cctype>
 #include <cmath>
@@ -12,9 +12,12 @@
 namespace hone::formats {
 namespace {
 
-// Options that change the forward pass in ways that hone does not compute; off when absent, null, false or empty.
-constexpr const char* kMustBeOff[] = {"use_qalora",        "use_bdlora",    "arrow_config",      "kasa_config",
-                                      "monteclora_config", "velora_config", "layer_replication", "alora_invocation_tokens",
+// Options that change the forward pass in ways that hone does not compute; off when absent, null, false or
+// empty.
+constexpr const char* kMustBeOff[] = {"use_qalora",        "use_bdlora",
+                                      "arrow_config",      "kasa_config",
+                                      "monteclora_config", "velora_config",
+                                      "layer_replication", "alora_invocation_tokens",
                                       "lora_bias",         "trainable_token_indices"};
 // Initialisations after which the base weights are still those that were published.
 constexpr std::string_view kKeepsBase[] = {"gaussian", "eva", "orthogonal"};
@@ -27,7 +30,8 @@ bool is_off(const Json* value) {
 void check_options(const Json& json, const std::string& what) {
   const std::string type = json_string_or(json, "peft_type", "", what);
   if (type != "LORA")
-    fail(ErrorKind::kUnsupported, "[adapter] {}: peft_type '{}' is not supported, only 'LORA'", what, printable(type));
+    fail(ErrorKind::kUnsupported, "[adapter] {}: peft_type '{}' is not supported, only 'LORA'", what,
+         printable(type));
   Faults faults;
   for (const char* key : kMustBeOff)
     if (!is_off(json_find(json, key))) faults.add(fmt::format("'{}' is not supported", key));
@@ -35,15 +39,16 @@ void check_options(const Json& json, const std::string& what) {
   if (start && start->is_string()) {
     const auto name = start->get<std::string>();
     if (std::find(std::begin(kKeepsBase), std::end(kKeepsBase), name) == std::end(kKeepsBase))
-      faults.add(fmt::format("'init_lora_weights' is '{}', which changes the base weights as well; convert it to a plain "
-                             "LoRA when saving",
-                             printable(name)));
+      faults.add(fmt::format(
+          "'init_lora_weights' is '{}', which changes the base weights as well; convert it to a plain "
+          "LoRA when saving",
+          printable(name)));
   }
   faults.raise(ErrorKind::kUnsupported, "adapter", what);
 }
 
-// One table of rank_pattern or alpha_pattern: peft matches each key, a regular expression, against the end of the
-// module's name. Keys that are names are matched as such, others are refused.
+// One table of rank_pattern or alpha_pattern: peft matches each key, a regular expression, against the end of
+// the module's name. Keys that are names are matched as such, others are refused.
 class Pattern {
  public:
   Pattern(const Json& json, const char* key, const std::string& what) {
@@ -51,7 +56,8 @@ class Pattern {
     if (!table) return;
     if (!table->is_object()) fail(ErrorKind::kBadInput, "[adapter] {}: '{}' must be an object", what, key);
     for (const auto& [name, value] : table->items()) {
-      if (!value.is_number()) fail(ErrorKind::kBadInput, "[adapter] {}: '{}' of '{}' must be a number", what, key, printable(name));
+      if (!value.is_number())
+        fail(ErrorKind::kBadInput, "[adapter] {}: '{}' of '{}' must be a number", what, key, printable(name));
       entries_.emplace_back(literal(name, key, what), value.get<double>());
     }
   }
@@ -72,8 +78,9 @@ class Pattern {
       const char c = name[i];
       const bool escaped_dot = c == '\\' && i + 1 < name.size() && name[i + 1] == '.';
       if (!escaped_dot && !(std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.'))
-        fail(ErrorKind::kUnsupported, "[adapter] {}: '{}' has the regular expression '{}'; only names of modules are supported",
-             what, key, printable(name));
+        fail(ErrorKind::kUnsupported,
+             "[adapter] {}: '{}' has the regular expression '{}'; only names of modules are supported", what,
+             key, printable(name));
       text += escaped_dot ? '.' : c;
       i += escaped_dot;
     }
@@ -87,7 +94,8 @@ std::string base_name(std::string name) {
   constexpr std::string_view prefix = "base_model.model.";
   if (name.starts_with(prefix)) name.erase(0, prefix.size());
   for (const std::string_view wrapper : {".base_layer", ".modules_to_save.default", ".modules_to_save"})
-    if (const size_t at = name.find(wrapper); at != std::string::npos && name.compare(at + wrapper.size(), 1, ".") == 0)
+    if (const size_t at = name.find(wrapper);
+        at != std::string::npos && name.compare(at + wrapper.size(), 1, ".") == 0)
       name.erase(at, wrapper.size());
   return name;
 }
@@ -107,7 +115,8 @@ bool sort_in(const std::string& name, const tensor::TensorView& view, AdapterPai
     if (cut_tail(base, tail)) return pairs.of(base).a = &view, true;
   for (const char* tail : {".lora_B.weight", ".lora_B.default.weight"})
     if (cut_tail(base, tail)) return pairs.of(base).b = &view, true;
-  for (const char* tail : {".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight"})
+  for (const char* tail :
+       {".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight"})
     if (cut_tail(base, tail)) return pairs.of(base).magnitude = &view, true;
   for (const char* tail : {".lora_embedding_A", ".lora_embedding_A.default"})
     if (cut_tail(base, tail)) return pairs.of(base).embedding = true, pairs.of(base).a = &view, true;
@@ -118,14 +127,16 @@ bool sort_in(const std::string& name, const tensor::TensorView& view, AdapterPai
 
 }  // namespace
 
-AdapterFile parse_peft(const std::string& config, const tensor::Checkpoint& weights, const std::string& source) {
+AdapterFile parse_peft(const std::string& config, const tensor::Checkpoint& weights,
+                       const std::string& source) {
   const std::string what = source + "/adapter_config.json";
   const Json json = parse_json(config, what);
   if (!json.is_object()) fail(ErrorKind::kBadInput, "[adapter] {}: must be a JSON object", what);
   check_options(json, what);
   const auto rank = static_cast<double>(json_int_or(json, "r", 8, what));
   const double alpha = json_number_or(json, "lora_alpha", 8, what);
-  const bool root = json_bool_or(json, "use_rslora", false, what), dora = json_bool_or(json, "use_dora", false, what);
+  const bool root = json_bool_or(json, "use_rslora", false, what),
+             dora = json_bool_or(json, "use_dora", false, what);
   const bool input_first = json_bool_or(json, "fan_in_fan_out", false, what);
   const Pattern ranks(json, "rank_pattern", what), alphas(json, "alpha_pattern", what);
 
@@ -133,7 +144,8 @@ AdapterFile parse_peft(const std::string& config, const tensor::Checkpoint& weig
   file.kind = AdapterKind::kPeft;
   file.source = source;
   file.base_model = json_string_or(json, "base_model_name_or_path", "", what);
-  file.splits_tied_embedding = lists_embedding(json) && !json_bool_or(json, "ensure_weight_tying", false, what);
+  file.splits_tied_embedding =
+      lists_embedding(json) && !json_bool_or(json, "ensure_weight_tying", false, what);
   AdapterPairs pairs;
   Faults faults;
   for (const auto& [full, view] : weights.tensors()) {
@@ -150,22 +162,27 @@ AdapterFile parse_peft(const std::string& config, const tensor::Checkpoint& weig
     if (!check_entry(entry, faults)) continue;
     const auto own_rank = static_cast<double>(entry.a->shape[0]);
     if (const double wanted = ranks.find_or(entry.base, rank); wanted != own_rank)
-      faults.add(fmt::format("'{}' has rank {}, the configuration says {}", printable(entry.base), own_rank, wanted));
+      faults.add(fmt::format("'{}' has rank {}, the configuration says {}", printable(entry.base), own_rank,
+                             wanted));
     if (dora != (entry.magnitude != nullptr))
       faults.add(fmt::format("'{}' has {} magnitudes, the configuration says {}", printable(entry.base),
                              entry.magnitude ? "" : "no", dora ? "DoRA" : "plain LoRA"));
-    if (dora && entry.embedding) faults.add(fmt::format("'{}': DoRA of an embedding is not supported", printable(entry.base)));
+    if (dora && entry.embedding)
+      faults.add(fmt::format("'{}': DoRA of an embedding is not supported", printable(entry.base)));
     AdapterTensor out{entry.base + ".weight", {*entry.a, *entry.b, 1, {}}, input_first && !entry.embedding};
     out.update.scale = alphas.find_or(entry.base, alpha) / (root ? std::sqrt(own_rank) : own_rank);
-    if (!std::isfinite(out.update.scale)) faults.add(fmt::format("the scale of '{}' is not finite", printable(entry.base)));
+    if (!std::isfinite(out.update.scale))
+      faults.add(fmt::format("the scale of '{}' is not finite", printable(entry.base)));
     out.update.magnitude = magnitude_of(entry);
-    if (entry.embedding) {  // A is [rank, tokens] and B [hidden, rank]: the table gets their product's transpose
+    if (entry.embedding) {  // A is [rank, tokens] and B [hidden, rank]: the table gets their product's
+                            // transpose
       out.update.a = transposed(*entry.b, file.owners);
       out.update.b = transposed(*entry.a, file.owners);
     }
     file.updates.push_back(std::move(out));
   }
-  if (faults.empty() && file.updates.empty() && file.replaced.empty()) faults.add("no tensors; the file is empty");
+  if (faults.empty() && file.updates.empty() && file.replaced.empty())
+    faults.add("no tensors; the file is empty");
   faults.raise(ErrorKind::kBadInput, "adapter", source);
   return file;
 }

@@ -24,12 +24,15 @@ namespace {
 
 constexpr size_t kMaxListed = 8;
 
-bool is_gguf(const Model& model) { return model.checkpoint->kind == tensor::CheckpointKind::kGguf; }
+bool is_gguf(const Model& model) {
+  return model.checkpoint->kind == tensor::CheckpointKind::kGguf;
+}
 
 class Fitting {
  public:
   Fitting(formats::AdapterFile& file, const Model& model) : file_(file), model_(model) {
-    for (const TensorInfo& info : model.tensor_infos) infos_.emplace(file.gguf_names() ? info.gguf_name : info.hf_name, info);
+    for (const TensorInfo& info : model.tensor_infos)
+      infos_.emplace(file.gguf_names() ? info.gguf_name : info.hf_name, info);
     if (model.config.tied_head) {
       const TensorInfo head = tied_head_info(model.config);
       infos_.emplace(file.gguf_names() ? head.gguf_name : head.hf_name, head);
@@ -46,7 +49,8 @@ class Fitting {
     for (formats::AdapterTensor& t : file_.updates) add_update(t);
     for (const tensor::NamedTensor& t : file_.replaced) add_whole(t);
     if (!unknown_.empty() || !wrong_.empty())
-      fail(ErrorKind::kBadInput, "[adapter] {}: does not fit {}: {}", file_.source, model_.checkpoint->source_name(), faults());
+      fail(ErrorKind::kBadInput, "[adapter] {}: does not fit {}: {}", file_.source,
+           model_.checkpoint->source_name(), faults());
     return std::move(out_);
   }
 
@@ -68,40 +72,48 @@ class Fitting {
       u.b = formats::transposed(u.b, out_.owners);
     }
     const bool matrix = info->shape.size() == 2;
-    if (!matrix || u.a.shape[1] != info->shape[1] || u.b.shape[0] != info->shape[0] || u.a.shape[0] != u.b.shape[1])
-      return wrong_.push_back(fmt::format("'{}' is {}, its A {} and B {}", printable(t.base), tensor::shape_text(info->shape),
-                                          tensor::shape_text(u.a.shape), tensor::shape_text(u.b.shape)));
+    if (!matrix || u.a.shape[1] != info->shape[1] || u.b.shape[0] != info->shape[0] ||
+        u.a.shape[0] != u.b.shape[1])
+      return wrong_.push_back(fmt::format("'{}' is {}, its A {} and B {}", printable(t.base),
+                                          tensor::shape_text(info->shape), tensor::shape_text(u.a.shape),
+                                          tensor::shape_text(u.b.shape)));
     if (!u.magnitude.empty() && (u.magnitude.size() != static_cast<size_t>(info->shape[0]) || t.input_first))
-      return wrong_.push_back(fmt::format("'{}' is {}, with {} magnitudes", printable(t.base), tensor::shape_text(info->shape),
-                                          u.magnitude.size()));
+      return wrong_.push_back(fmt::format("'{}' is {}, with {} magnitudes", printable(t.base),
+                                          tensor::shape_text(info->shape), u.magnitude.size()));
     for (const TensorView* half : {&u.a, &u.b}) check_finite(t.base, *half);
     if (reorders(*info)) {
       u.b = reordered(u.b, *info);
       if (!u.magnitude.empty()) u.magnitude = reordered_values(u.magnitude, *info);
     }
-    if (!out_.updates.emplace(info->gguf_name, std::move(u)).second) wrong_.push_back(fmt::format("'{}' occurs twice", t.base));
+    if (!out_.updates.emplace(info->gguf_name, std::move(u)).second)
+      wrong_.push_back(fmt::format("'{}' occurs twice", t.base));
   }
 
   void add_whole(const tensor::NamedTensor& t) {
     const TensorInfo* info = find(t.name);
     if (!info) return unknown_.push_back(fmt::format("'{}'", printable(t.name)));
     if (t.view.shape != info->shape)
-      return wrong_.push_back(fmt::format("'{}' is {}, must be {}", printable(t.name), tensor::shape_text(t.view.shape),
-                                          tensor::shape_text(info->shape)));
+      return wrong_.push_back(fmt::format("'{}' is {}, must be {}", printable(t.name),
+                                          tensor::shape_text(t.view.shape), tensor::shape_text(info->shape)));
     TensorView view = t.view;
     if (file_.gguf_names() != is_gguf(model_)) {
-      if (info->gguf_offset != 0) view = shifted(view, is_gguf(model_) ? info->gguf_offset : -info->gguf_offset);
+      if (info->gguf_offset != 0)
+        view = shifted(view, is_gguf(model_) ? info->gguf_offset : -info->gguf_offset);
       if (info->permuted_heads > 0) view = reordered(view, *info);
     }
-    if (!out_.replaced.emplace(info->gguf_name, view).second) wrong_.push_back(fmt::format("'{}' occurs twice", t.name));
+    if (!out_.replaced.emplace(info->gguf_name, view).second)
+      wrong_.push_back(fmt::format("'{}' occurs twice", t.name));
   }
 
   void check_finite(const std::string& name, const TensorView& view) {
     for (const float v : tensor::decode(view))
-      if (!std::isfinite(v)) return wrong_.push_back(fmt::format("'{}' holds a value that is not finite", printable(name)));
+      if (!std::isfinite(v))
+        return wrong_.push_back(fmt::format("'{}' holds a value that is not finite", printable(name)));
   }
 
-  bool reorders(const TensorInfo& info) const { return info.permuted_heads > 0 && file_.gguf_names() != is_gguf(model_); }
+  bool reorders(const TensorInfo& info) const {
+    return info.permuted_heads > 0 && file_.gguf_names() != is_gguf(model_);
+  }
 
   TensorView reordered(const TensorView& view, const TensorInfo& info) {
     auto moved = std::make_shared<tensor::Tensor>(view.format, view.shape);
@@ -113,8 +125,8 @@ class Fitting {
   }
   std::vector<float> reordered_values(const std::vector<float>& values, const TensorInfo& info) const {
     std::vector<float> moved(values.size());
-    permute_rows(std::as_bytes(std::span(values)), std::as_writable_bytes(std::span(moved)), info.shape[0], info.permuted_heads,
-                 is_gguf(model_));
+    permute_rows(std::as_bytes(std::span(values)), std::as_writable_bytes(std::span(moved)), info.shape[0],
+                 info.permuted_heads, is_gguf(model_));
     return moved;
   }
   TensorView shifted(const TensorView& view, float by) {
@@ -154,10 +166,13 @@ int64_t Adapter::largest_rank() const {
 }
 
 bool Adapter::has_magnitudes() const {
-  return std::any_of(updates.begin(), updates.end(), [](const auto& entry) { return !entry.second.magnitude.empty(); });
+  return std::any_of(updates.begin(), updates.end(),
+                     [](const auto& entry) { return !entry.second.magnitude.empty(); });
 }
 
-Adapter fit_adapter(formats::AdapterFile file, const Model& model) { return Fitting(file, model).run(); }
+Adapter fit_adapter(formats::AdapterFile file, const Model& model) {
+  return Fitting(file, model).run();
+}
 
 Adapter read_adapter(const std::filesystem::path& path, const Model& model) {
   return fit_adapter(formats::read_adapter(path), model);

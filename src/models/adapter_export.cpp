@@ -19,16 +19,18 @@ using tensor::TensorView;
 
 namespace {
 
-bool is_gguf(const Model& model) { return model.checkpoint->kind == tensor::CheckpointKind::kGguf; }
+bool is_gguf(const Model& model) {
+  return model.checkpoint->kind == tensor::CheckpointKind::kGguf;
+}
 
 // What a written matrix is made of; shared by nothing, kept by its closure.
 struct Matrix {
   TensorView view;
   std::vector<std::shared_ptr<const void>> owners;
-  int64_t heads = 0;      // rows to reorder, 0: none
-  bool to_gguf = false;   // direction of the reordering
-  bool turned = false;    // written transposed
-  double factor = 1;      // multiplies every value (F32 arithmetic)
+  int64_t heads = 0;     // rows to reorder, 0: none
+  bool to_gguf = false;  // direction of the reordering
+  bool turned = false;   // written transposed
+  double factor = 1;     // multiplies every value (F32 arithmetic)
 };
 
 void produce(const Matrix& m, FormatId format, std::span<std::byte> dst) {
@@ -47,15 +49,18 @@ void produce(const Matrix& m, FormatId format, std::span<std::byte> dst) {
     tensor::format(format).encode(values.data(), bytes.data(), values.size());
   }
   HONE_CHECK(bytes.size() == dst.size());
-  if (m.heads > 0) permute_rows(bytes, dst, m.view.shape[0], m.heads, m.to_gguf);
-  else std::memcpy(dst.data(), bytes.data(), bytes.size());
+  if (m.heads > 0)
+    permute_rows(bytes, dst, m.view.shape[0], m.heads, m.to_gguf);
+  else
+    std::memcpy(dst.data(), bytes.data(), bytes.size());
 }
 
 OutputTensor output(std::string name, Matrix m, std::optional<FormatId> wanted) {
   const FormatId format = wanted.value_or(m.turned || m.factor != 1 ? FormatId::kF32 : m.view.format);
   tensor::Shape shape = m.view.shape;
   if (m.turned) std::swap(shape[0], shape[1]);
-  return {std::move(name), format, std::move(shape), [m = std::move(m), format](std::span<std::byte> dst) { produce(m, format, dst); }};
+  return {std::move(name), format, std::move(shape),
+          [m = std::move(m), format](std::span<std::byte> dst) { produce(m, format, dst); }};
 }
 
 std::vector<TensorInfo> all_infos(const Model& model) {
@@ -75,17 +80,24 @@ std::optional<double> common_alpha(const Adapter& adapter) {
   return alpha;
 }
 
-std::string module_of(const std::string& weight) { return weight.substr(0, weight.size() - std::string_view(".weight").size()); }
-std::string leaf_of(const std::string& module) { return module.substr(module.rfind('.') + 1); }
+std::string module_of(const std::string& weight) {
+  return weight.substr(0, weight.size() - std::string_view(".weight").size());
+}
+std::string leaf_of(const std::string& module) {
+  return module.substr(module.rfind('.') + 1);
+}
 
 Json number(double value) {
-  return value == std::floor(value) && std::abs(value) < 1e15 ? Json(static_cast<int64_t>(value)) : Json(value);
+  return value == std::floor(value) && std::abs(value) < 1e15 ? Json(static_cast<int64_t>(value))
+                                                              : Json(value);
 }
 
 // Ranks and alphas of an adapter as peft writes them: the most frequent as the rule, others by module.
 void write_scales(const Model& model, const Adapter& adapter, Json& config) {
   std::map<std::pair<int64_t, double>, int> counts;
-  const auto key_of = [](const LowRankUpdate& u) { return std::pair(u.rank(), u.scale * static_cast<double>(u.rank())); };
+  const auto key_of = [](const LowRankUpdate& u) {
+    return std::pair(u.rank(), u.scale * static_cast<double>(u.rank()));
+  };
   for (const auto& [name, u] : adapter.updates) ++counts[key_of(u)];
   std::pair<int64_t, double> rule{8, 8.0};
   int most = 0;
@@ -109,11 +121,14 @@ void write_scales(const Model& model, const Adapter& adapter, Json& config) {
 AdapterGguf export_adapter_gguf(const Model& model, const Adapter& adapter, std::optional<FormatId> format) {
   std::string refused;
   for (const auto& [name, u] : adapter.updates)
-    if (!u.magnitude.empty()) refused += (refused.empty() ? "" : ", ") + fmt::format("magnitudes of '{}'", name);
-  for (const auto& [name, view] : adapter.replaced) refused += (refused.empty() ? "" : ", ") + fmt::format("the whole '{}'", name);
+    if (!u.magnitude.empty())
+      refused += (refused.empty() ? "" : ", ") + fmt::format("magnitudes of '{}'", name);
+  for (const auto& [name, view] : adapter.replaced)
+    refused += (refused.empty() ? "" : ", ") + fmt::format("the whole '{}'", name);
   if (refused.size() > 400) refused = refused.substr(0, 400) + " ...";
   if (!refused.empty())
-    fail(ErrorKind::kUnsupported, "[adapter] {}: a GGUF adapter cannot hold {}; merge it into the model instead", adapter.source,
+    fail(ErrorKind::kUnsupported,
+         "[adapter] {}: a GGUF adapter cannot hold {}; merge it into the model instead", adapter.source,
          refused);
   AdapterGguf out;
   const std::optional<double> alpha = common_alpha(adapter);
@@ -164,7 +179,8 @@ AdapterPeft export_adapter_peft(const Model& model, const Adapter& adapter, std:
     const auto found = adapter.updates.find(info.gguf_name);
     if (found == adapter.updates.end()) continue;
     const LowRankUpdate& u = found->second;
-    if (dora && u.magnitude.empty()) refused += (refused.empty() ? "" : ", ") + fmt::format("'{}' without magnitudes", info.hf_name);
+    if (dora && u.magnitude.empty())
+      refused += (refused.empty() ? "" : ", ") + fmt::format("'{}' without magnitudes", info.hf_name);
     const std::string module = "base_model.model." + module_of(info.hf_name);
     targets.insert(leaf_of(module));
     Matrix a{u.a, adapter.owners}, b{u.b, adapter.owners};
@@ -180,13 +196,17 @@ AdapterPeft export_adapter_peft(const Model& model, const Adapter& adapter, std:
     if (u.magnitude.empty()) continue;
     std::vector<float> lengths = u.magnitude;
     if (is_gguf(model) && info.permuted_heads > 0)
-      permute_rows(std::as_bytes(std::span(u.magnitude)), std::as_writable_bytes(std::span(lengths)), info.shape[0],
-                   info.permuted_heads, false);
-    out.tensors.push_back({module + ".lora_magnitude_vector", FormatId::kF32, {info.shape[0]},
-                           [lengths](std::span<std::byte> dst) { std::memcpy(dst.data(), lengths.data(), dst.size()); }});
+      permute_rows(std::as_bytes(std::span(u.magnitude)), std::as_writable_bytes(std::span(lengths)),
+                   info.shape[0], info.permuted_heads, false);
+    out.tensors.push_back(
+        {module + ".lora_magnitude_vector",
+         FormatId::kF32,
+         {info.shape[0]},
+         [lengths](std::span<std::byte> dst) { std::memcpy(dst.data(), lengths.data(), dst.size()); }});
   }
   if (!refused.empty())
-    fail(ErrorKind::kUnsupported, "[adapter] {}: a PEFT adapter cannot hold {}; merge it into the model instead", adapter.source,
+    fail(ErrorKind::kUnsupported,
+         "[adapter] {}: a PEFT adapter cannot hold {}; merge it into the model instead", adapter.source,
          refused);
   write_scales(model, adapter, config);
   config["target_modules"] = targets;
@@ -197,7 +217,8 @@ AdapterPeft export_adapter_peft(const Model& model, const Adapter& adapter, std:
   config["inference_mode"] = true;
   config["use_rslora"] = false;
   config["use_dora"] = dora;
-  if (saved.contains("embed_tokens") && model.config.tied_head) config["ensure_weight_tying"] = !adapter.splits_tied_embedding;
+  if (saved.contains("embed_tokens") && model.config.tied_head)
+    config["ensure_weight_tying"] = !adapter.splits_tied_embedding;
   out.config = dump_json(config, 2) + "\n";
   return out;
 }

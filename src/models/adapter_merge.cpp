@@ -1,5 +1,5 @@
-// Adapters put into the weights: rows are computed when a writer or an executor reads them, so that a model larger
-// than memory is merged in the memory of a few rows.
+// Adapters put into the weights: rows are computed when a writer or an executor reads them, so that a model
+// larger than memory is merged in the memory of a few rows.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -33,7 +33,8 @@ class MergedRows : public tensor::RowSource {
 
   void read(uint64_t begin, uint64_t count, std::span<std::byte> dst) const override {
     const auto columns = static_cast<uint64_t>(base_.row_length());
-    const uint64_t row_bytes = tensor::format_bytes(format_, columns), chunk = std::max<uint64_t>(1, kChunkFloats / columns);
+    const uint64_t row_bytes = tensor::format_bytes(format_, columns),
+                   chunk = std::max<uint64_t>(1, kChunkFloats / columns);
     HONE_CHECK(dst.size() == count * row_bytes);
     std::vector<std::vector<float>> a;
     for (const Term& term : terms_) a.push_back(tensor::decode(term.update.a));
@@ -48,7 +49,8 @@ class MergedRows : public tensor::RowSource {
 
  private:
   void add(const Term& term, const std::vector<float>& a, uint64_t first, uint64_t count, float* rows) const {
-    const auto columns = static_cast<size_t>(base_.row_length()), rank = static_cast<size_t>(term.update.rank());
+    const auto columns = static_cast<size_t>(base_.row_length()),
+               rank = static_cast<size_t>(term.update.rank());
     std::vector<float> b(count * rank), delta(columns);
     tensor::decode_rows(term.update.b, first, count, b.data());
     const auto scale = static_cast<float>(term.scale);
@@ -79,7 +81,8 @@ class MergedRows : public tensor::RowSource {
 // A checkpoint of the model's own, edited and put in place at the end.
 class Editor {
  public:
-  explicit Editor(Model& model) : model_(model), copy_(std::make_shared<tensor::Checkpoint>(*model.checkpoint)) {
+  explicit Editor(Model& model)
+      : model_(model), copy_(std::make_shared<tensor::Checkpoint>(*model.checkpoint)) {
     tensors_ = copy_->tensors();
     for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
     copy_->keep_alive(model.checkpoint);  // maps and row sources that the views show
@@ -148,7 +151,8 @@ MergeReport merge_adapters(Model& model, std::span<const ScaledAdapter> adapters
   std::map<std::string, FormatId> whole;
   for (const auto& [adapter, scale] : adapters) {
     HONE_CHECK(adapter != nullptr);
-    if (!std::isfinite(scale)) fail(ErrorKind::kUsage, "[adapter] {}: the scale {} is not a number", adapter->source, scale);
+    if (!std::isfinite(scale))
+      fail(ErrorKind::kUsage, "[adapter] {}: the scale {} is not a number", adapter->source, scale);
     put_whole(editor, *adapter);
     for (const auto& [name, view] : adapter->replaced) whole.emplace(name, view.format);
     for (const auto& [name, update] : adapter->updates) {
@@ -169,7 +173,8 @@ MergeReport merge_adapters(Model& model, std::span<const ScaledAdapter> adapters
     editor.keep(std::move(rows));
   }
   for (const TensorInfo& info : model.tensor_infos)
-    if (terms.contains(info.gguf_name) || whole.contains(info.gguf_name)) report.changed.push_back(info.gguf_name);
+    if (terms.contains(info.gguf_name) || whole.contains(info.gguf_name))
+      report.changed.push_back(info.gguf_name);
   editor.commit();
   return report;
 }

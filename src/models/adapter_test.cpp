@@ -1,4 +1,5 @@
-// Fitting, merging and writing of adapters on a made model; whole models are held against peft in tests/adapter_test.cpp.
+// Fitting, merging and writing of adapters on a made model; whole models are held against peft in
+// tests/adapter_test.cpp.
 #include "models/adapter.h"
 
 #include <gtest/gtest.h>
@@ -52,11 +53,14 @@ std::vector<double> expected_sum(const std::vector<float>& w, const tensor::LowR
   const auto rank = static_cast<size_t>(u.rank()), columns = static_cast<size_t>(u.a.shape[1]);
   std::vector<double> sum(w.begin(), w.end());
   for (size_t i = 0; i < sum.size(); ++i)
-    for (size_t k = 0; k < rank; ++k) sum[i] += scale * u.scale * double{b[i / columns * rank + k]} * double{a[k * columns + i % columns]};
+    for (size_t k = 0; k < rank; ++k)
+      sum[i] += scale * u.scale * double{b[i / columns * rank + k]} * double{a[k * columns + i % columns]};
   return sum;
 }
 
-std::vector<float> weight(const Model& model, const char* name) { return tensor::decode(model.checkpoint->find(name)->view); }
+std::vector<float> weight(const Model& model, const char* name) {
+  return tensor::decode(model.checkpoint->find(name)->view);
+}
 
 template <typename F>
 std::string error_of(F body) {
@@ -71,15 +75,19 @@ std::string error_of(F body) {
 TEST(AdapterFit, NamesEverythingThatDoesNotFit) {
   const Model model = made(false);
   Builder b;
-  b.update("model.layers.9.mlp.up_proj.weight", 48, 32, 2).update(kQuery, 32, 30, 2).update("lm_head.weight", 40, 32, 1);
+  b.update("model.layers.9.mlp.up_proj.weight", 48, 32, 2)
+      .update(kQuery, 32, 30, 2)
+      .update("lm_head.weight", 40, 32, 1);
   const std::string message = error_of([&] { fit_adapter(b.file, model); });
-  for (const char* part : {"no: 'model.layers.9.mlp.up_proj.weight'", "q_proj.weight' is [32, 32], its A [2, 30] and B [32, 2]"})
+  for (const char* part :
+       {"no: 'model.layers.9.mlp.up_proj.weight'", "q_proj.weight' is [32, 32], its A [2, 30] and B [32, 2]"})
     EXPECT_NE(message.find(part), std::string::npos) << message;
   EXPECT_EQ(message.find("lm_head"), std::string::npos) << message;
 }
 
 TEST(AdapterFit, NamesWithoutTheFirstModel) {
-  const Adapter adapter = fit_adapter(Builder().update("layers.1.self_attn.q_proj.weight", 32, 32, 2).file, made(false));
+  const Adapter adapter =
+      fit_adapter(Builder().update("layers.1.self_attn.q_proj.weight", 32, 32, 2).file, made(false));
   EXPECT_TRUE(adapter.updates.contains("blk.1.attn_q.weight"));
 }
 
@@ -128,9 +136,12 @@ TEST(AdapterMerge, DoraGivesRowsTheirLengths) {
     double length = 0;
     for (size_t c = 0; c < 32; ++c) length += direction[r * 32 + c] * direction[r * 32 + c];
     for (size_t c = 0; c < 32; ++c)
-      ASSERT_NEAR(after[r * 32 + c], direction[r * 32 + c] / std::sqrt(length) * (1.0 + static_cast<double>(r) / 8), 1e-5);
+      ASSERT_NEAR(after[r * 32 + c],
+                  direction[r * 32 + c] / std::sqrt(length) * (1.0 + static_cast<double>(r) / 8), 1e-5);
   }
-  EXPECT_NE(error_of([&] { export_adapter_gguf(model, adapter); }).find("magnitudes of 'blk.1.attn_q.weight'"), std::string::npos);
+  EXPECT_NE(
+      error_of([&] { export_adapter_gguf(model, adapter); }).find("magnitudes of 'blk.1.attn_q.weight'"),
+      std::string::npos);
   EXPECT_EQ(export_adapter_peft(model, adapter).tensors.size(), 3u);
 }
 
@@ -149,9 +160,12 @@ TEST(AdapterMerge, AHeadThatDiffersFromItsEmbeddingIsUntied) {
   for (size_t i = 0; i < head.size(); ++i) ASSERT_NEAR(head[i], expected[i], 1e-6);
   EXPECT_EQ(hone::parse_json(merged.checkpoint->texts.at("config.json"), "c")["tie_word_embeddings"], false);
   const GgufExport out = export_gguf(merged);
-  EXPECT_EQ(std::count_if(out.tensors.begin(), out.tensors.end(), [](const auto& t) { return t.name == "output.weight"; }), 1);
+  EXPECT_EQ(std::count_if(out.tensors.begin(), out.tensors.end(),
+                          [](const auto& t) { return t.name == "output.weight"; }),
+            1);
 
-  // An adapter of the embedding alone leaves the head as it was, and so does a saved embedding unless tying is asked for.
+  // An adapter of the embedding alone leaves the head as it was, and so does a saved embedding unless tying
+  // is asked for.
   const Adapter lower = fit_adapter(Builder().update("model.embed_tokens.weight", 40, 32, 2).file, model);
   merged = model;
   merge_adapter(merged, lower);

@@ -33,8 +33,9 @@ class Applier {
   LoraResult run() {
     refuse_magnitudes();
     LoraResult result;
-    result.graph = rewrite(source_, [this](ir::Graph& out, const ir::Node& node, const std::vector<ValueId>& inputs,
-                                           std::vector<ValueId>& outputs) { return visit(out, node, inputs, outputs); });
+    result.graph =
+        rewrite(source_, [this](ir::Graph& out, const ir::Node& node, const std::vector<ValueId>& inputs,
+                                std::vector<ValueId>& outputs) { return visit(out, node, inputs, outputs); });
     refuse_unused();
     result.matched = matched_;
     return result;
@@ -48,7 +49,8 @@ class Applier {
     return op == "Gather" && node.int_or("axis", 0) == 0 ? 0 : -1;
   }
 
-  bool visit(ir::Graph& out, const ir::Node& node, const std::vector<ValueId>& inputs, std::vector<ValueId>& outputs) {
+  bool visit(ir::Graph& out, const ir::Node& node, const std::vector<ValueId>& inputs,
+             std::vector<ValueId>& outputs) {
     const int at = weight_input(node);
     if (at < 0) return false;
     const ValueId weight = node.inputs[static_cast<size_t>(at)];
@@ -60,8 +62,8 @@ class Applier {
     if (applying.empty()) return false;
 
     const std::string name = source_.value(node.outputs[0]).name;
-    ValueId sum = out.add_node(node.op->name, free_name(source_, out, node.name + ".base"), inputs, node.attributes,
-                               {free_name(source_, out, name + ".base")})[0];
+    ValueId sum = out.add_node(node.op->name, free_name(source_, out, node.name + ".base"), inputs,
+                               node.attributes, {free_name(source_, out, name + ".base")})[0];
     for (const size_t i : applying) {
       const std::string own = fmt::format("{}.lora{}", name, i);
       const ValueId delta = detour(out, node, inputs, weight_name, adapters_[i], own);
@@ -74,20 +76,25 @@ class Applier {
   }
 
   // scale * (x A^T) B^T, or scale * B[ids] A.
-  ValueId detour(ir::Graph& out, const ir::Node& node, const std::vector<ValueId>& inputs, const std::string& weight,
-                 const LoraAdapter& adapter, const std::string& name) {
+  ValueId detour(ir::Graph& out, const ir::Node& node, const std::vector<ValueId>& inputs,
+                 const std::string& weight, const LoraAdapter& adapter, const std::string& name) {
     const LowRankUpdate& u = adapter.updates->at(weight);
     const bool gather = weight_input(node) == 0;
     // A weight that lies as [in, out], and a table of rows, take the product from the other side.
     const bool turned = !gather && source_.constant_of(node.inputs[1])->transposed;
     const tensor::TensorView& first = turned ? u.a : u.b;
     const tensor::TensorView& second = turned ? u.b : u.a;
-    const ValueId first_id = matrix(out, weight + (turned ? ".lora_a" : ".lora_b"), first, turned, adapter, name + ".first");
-    const ValueId second_id = matrix(out, weight + (turned ? ".lora_b" : ".lora_a"), second, turned, adapter, name + ".second");
+    const ValueId first_id =
+        matrix(out, weight + (turned ? ".lora_a" : ".lora_b"), first, turned, adapter, name + ".first");
+    const ValueId second_id =
+        matrix(out, weight + (turned ? ".lora_b" : ".lora_a"), second, turned, adapter, name + ".second");
     const auto scale = static_cast<float>(u.scale * adapter.scale);
-    const ValueId scale_id = out.add_constant(free_name(source_, out, name + ".scale"), ir::DType::kF32, {}, ir::constant_of_floats({&scale, 1}));
-    const ValueId narrow = gather ? out.add("Gather", free_name(source_, out, name + ".rows"), {first_id, inputs[1]}, node.attributes)
-                                  : out.add("MatMul", free_name(source_, out, name + ".down"), {inputs[0], first_id});
+    const ValueId scale_id = out.add_constant(free_name(source_, out, name + ".scale"), ir::DType::kF32, {},
+                                              ir::constant_of_floats({&scale, 1}));
+    const ValueId narrow =
+        gather ? out.add("Gather", free_name(source_, out, name + ".rows"), {first_id, inputs[1]},
+                         node.attributes)
+               : out.add("MatMul", free_name(source_, out, name + ".down"), {inputs[0], first_id});
     const ValueId scaled = out.add("Mul", free_name(source_, out, name + ".scaled"), {narrow, scale_id});
     return out.add("MatMul", free_name(source_, out, name + ".up"), {scaled, second_id});
   }
@@ -103,7 +110,8 @@ class Applier {
     constant.source = tensor_name;
     std::vector<int64_t> shape = view.shape;
     if (turned) std::swap(shape[0], shape[1]);
-    return out.add_constant(free_name(source_, out, name), ir::DType::kF32, std::move(shape), std::move(constant));
+    return out.add_constant(free_name(source_, out, name), ir::DType::kF32, std::move(shape),
+                            std::move(constant));
   }
 
   void refuse_magnitudes() const {
@@ -112,7 +120,8 @@ class Applier {
       for (const auto& [weight, u] : *adapter.updates)
         if (!u.magnitude.empty()) names.push_back(fmt::format("'{}'", weight));
       if (!names.empty())
-        fail(ErrorKind::kUnsupported, "[lora] {}: is DoRA ({}), which cannot be applied at run time; merge it into the model",
+        fail(ErrorKind::kUnsupported,
+             "[lora] {}: is DoRA ({}), which cannot be applied at run time; merge it into the model",
              adapter.name, listed(names));
     }
   }
@@ -122,7 +131,8 @@ class Applier {
       for (const auto& [weight, u] : *adapters_[i].updates)
         if (!used_[i].contains(weight)) names.push_back(fmt::format("'{}'", weight));
       if (!names.empty())
-        fail(ErrorKind::kUsage, "[lora] {}: no product of the graph uses {}; merge the adapter into the model instead",
+        fail(ErrorKind::kUsage,
+             "[lora] {}: no product of the graph uses {}; merge the adapter into the model instead",
              adapters_[i].name, listed(names));
     }
   }
@@ -135,6 +145,8 @@ class Applier {
 
 }  // namespace
 
-LoraResult apply_lora(const ir::Graph& graph, std::span<const LoraAdapter> adapters) { return Applier(graph, adapters).run(); }
+LoraResult apply_lora(const ir::Graph& graph, std::span<const LoraAdapter> adapters) {
+  return Applier(graph, adapters).run();
+}
 
 }  // namespace hone::passes

@@ -26,8 +26,9 @@ std::vector<std::string> output_names(const ir::Graph& graph, const ir::Node& no
 void copy_symbols(const ir::Graph& source, ir::Graph& out) {
   for (size_t i = 0; i < source.symbols().size(); ++i) {
     const ir::SymbolRule& rule = source.rule(static_cast<ir::SymbolId>(i));
-    const ir::SymbolId id = rule.kind == ir::SymbolRule::Kind::kFree ? out.symbol(source.symbols()[i])
-                                                                     : out.derive_symbol(source.symbols()[i], rule);
+    const ir::SymbolId id = rule.kind == ir::SymbolRule::Kind::kFree
+                                ? out.symbol(source.symbols()[i])
+                                : out.derive_symbol(source.symbols()[i], rule);
     HONE_CHECK(id == static_cast<ir::SymbolId>(i));
   }
 }
@@ -38,7 +39,9 @@ ir::Graph rewrite(const ir::Graph& source, const RewriteRule& rule) {
   ir::Graph out(source.name());
   copy_symbols(source, out);
   std::vector<ValueId> moved(source.values().size(), ir::kNoValue);
-  const auto at = [&](ValueId id) { return id == ir::kNoValue ? ir::kNoValue : moved[static_cast<size_t>(id)]; };
+  const auto at = [&](ValueId id) {
+    return id == ir::kNoValue ? ir::kNoValue : moved[static_cast<size_t>(id)];
+  };
   const auto copy_node = [&](const ir::Node& node) {
     std::vector<ValueId> inputs, outputs;
     for (const ValueId id : node.inputs) inputs.push_back(at(id));
@@ -52,7 +55,8 @@ ir::Graph rewrite(const ir::Graph& source, const RewriteRule& rule) {
     if (value.is_input)
       moved[i] = out.add_input(value.name, value.dtype, value.shape);
     else if (value.constant >= 0)
-      moved[i] = out.add_constant(value.name, value.dtype, sizes_of(value.shape), source.constants()[static_cast<size_t>(value.constant)]);
+      moved[i] = out.add_constant(value.name, value.dtype, sizes_of(value.shape),
+                                  source.constants()[static_cast<size_t>(value.constant)]);
     else if (moved[i] == ir::kNoValue)
       copy_node(source.nodes()[static_cast<size_t>(value.producer)]);
   }

@@ -8,12 +8,13 @@
 
 namespace hone::tensor {
 
-// LoRA (Hu et al. 2021, arXiv 2106.09685). For W [rows, columns] as it lies in the checkpoint; of an embedding table
-// the rows are tokens.
+// LoRA (Hu et al. 2021, arXiv 2106.09685). For W [rows, columns] as it lies in the checkpoint; of an
+// embedding table the rows are tokens.
 struct LowRankUpdate {
-  TensorView a;    // [rank, columns]
-  TensorView b;    // [rows, rank]
-  double scale = 1;  // the adapter's own factor (alpha / rank, or what its kind defines); a user's factor comes on top
+  TensorView a;  // [rank, columns]
+  TensorView b;  // [rows, rank]
+  double scale =
+      1;  // the adapter's own factor (alpha / rank, or what its kind defines); a user's factor comes on top
   // DoRA (Liu et al. 2024, arXiv 2402.09353): W' = magnitude * (W + scale B A) / |W + scale B A|, row by row.
   std::vector<float> magnitude;  // [rows], or empty
 
