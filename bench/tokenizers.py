@@ -5,8 +5,8 @@
 
 TEXT are files of about 1 MB (English prose first: the tokenizers are trained on it). Tokenizers of each kind are made with
 the package `tokenizers`; --tokenizer adds published ones. A text is encoded whole, and line by line by `tokenizers`, whose
-better figure counts. PATH is hone's text_bench (a build with -DHONE_BUILD_BENCHMARKS=ON). Ids are compared, too, through
-`hone tokenize` when --hone names the program. Needs the packages tokenizers and sentencepiece.
+better figure counts. PATH is hone's text_bench (a build with -DHONE_BUILD_BENCHMARKS=ON). Times are the processor's, so that other load counts less.
+Needs the packages tokenizers and sentencepiece.
 """
 import argparse
 import json
@@ -15,9 +15,11 @@ import pathlib
 import random
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
+sys.path.pop(0)  # this folder, whose tokenizers.py is this file
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 import sentencepiece  # noqa: E402

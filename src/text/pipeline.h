@@ -97,6 +97,8 @@ class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
   virtual std::vector<TokenId> apply(std::vector<TokenId> ids) const = 0;
+  virtual std::vector<TokenId> apply_pair(std::vector<TokenId> first, std::vector<TokenId> second) const = 0;
+  virtual bool is_identity() const = 0;
 };
 std::unique_ptr<PostProcessor> make_post_processor(const Doc& object);
 std::unique_ptr<PostProcessor> make_affixes(std::vector<TokenId> before, std::vector<TokenId> after);

@@ -111,6 +111,15 @@ class PipelineTokenizer final : public Tokenizer {
     return ids;
   }
 
+  std::vector<TokenId> encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options) const override {
+    EncodeOptions alone = options;
+    alone.add_special = false;
+    std::vector<TokenId> a = encode(first, alone), b = encode(second, alone);
+    if (options.add_special && parts_.post_processor) return parts_.post_processor->apply_pair(std::move(a), std::move(b));
+    a.insert(a.end(), b.begin(), b.end());
+    return a;
+  }
+
   std::string decode(const std::vector<TokenId>& ids, bool skip_special) const override {
     std::vector<std::string> tokens;
     tokens.reserve(ids.size());
@@ -239,6 +248,10 @@ class PipelineTokenizer final : public Tokenizer {
 };
 
 }  // namespace
+
+std::vector<TokenId> Tokenizer::encode_pair(std::string_view, std::string_view, const EncodeOptions&) const {
+  fail(ErrorKind::kUnsupported, "[tokenizer] this tokenizer does not encode two texts");
+}
 
 std::unique_ptr<Tokenizer> make_pipeline_tokenizer(TokenizerParts parts) { return std::make_unique<PipelineTokenizer>(std::move(parts)); }
 

@@ -38,6 +38,9 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  // Two texts as one input (question and passage): each encoded alone, framed by the post-processor.
+  // Error(kUnsupported) where the tokenizer has no form for two texts.
+  virtual std::vector<TokenId> encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const;
   // Whole decode, with the decoder's rules for first spaces. Invalid UTF-8 becomes U+FFFD.
   virtual std::string decode(const std::vector<TokenId>& ids, bool skip_special = true) const = 0;
   // The raw bytes one token adds when it follows other text (streaming); empty for special tokens

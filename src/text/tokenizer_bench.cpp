@@ -31,7 +31,8 @@ void encode_text(benchmark::State& state, const Tokenizer& tokenizer, const std:
 void register_all() {
   for (const auto& file : files_of("HONE_BENCH_TOKENIZERS")) {
     const std::string bytes = read_text_file(file);
-    const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_from_json(bytes);
+    const std::shared_ptr<const Tokenizer> tokenizer =
+        file.extension() == ".model" ? tokenizer_from_sentencepiece(bytes) : tokenizer_from_json(bytes);
     for (const auto& text_file : files_of("HONE_BENCH_TEXTS")) {
       const auto text = std::make_shared<const std::string>(read_text_file(text_file));
       benchmark::RegisterBenchmark((file.string() + "|" + text_file.string()).c_str(),

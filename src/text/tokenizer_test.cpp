@@ -31,6 +31,9 @@ TEST_P(Folder, IdsAndTextsEqualTheReference) {
     EXPECT_EQ(tokenizer->decode(ids_of(t["ids_special"]), false), t["decoded"].get<std::string>()) << text;
     EXPECT_EQ(tokenizer->decode(ids_of(t["ids_special"]), true), t["decoded_skip_special"].get<std::string>()) << text;
   }
+  ASSERT_FALSE(tests["pairs"].empty());
+  for (const Json& t : tests["pairs"])
+    EXPECT_EQ(tokenizer->encode_pair(t["text"].get<std::string>(), t["pair"].get<std::string>()), ids_of(t["ids_special"])) << t["text"];
   const Json& decode = tests["decode"];
   ASSERT_FALSE(decode.empty());
   for (const Json& t : decode) {
@@ -132,6 +135,32 @@ TEST(Components, IdsEqualThePackageTokenizers) {
       std::string ids;
       for (const TokenId id : tokenizer->encode(fixture["lines"][i].get<std::string>())) ids += (ids.empty() ? "" : " ") + std::to_string(id);
       EXPECT_EQ(ids, c["ids"][i].get<std::string>()) << fixture["lines"][i] << c["normalizer"] << c["pre_tokenizer"];
+    }
+  }
+}
+
+TEST(Components, DecodersAndModelsEqualThePackageTokenizers) {
+  const Json fixture = read_json(source_dir() / "tests/data/text/decoders.json");
+  ASSERT_GE(fixture["decoders"].size(), 19u);
+  ASSERT_GE(fixture["models"].size(), 22u);
+  for (const Json& c : fixture["decoders"]) {
+    Json document = fixture["document"];
+    document["decoder"] = c["decoder"];
+    const auto tokenizer = tokenizer_from_json(document.dump());
+    for (size_t i = 0; i < fixture["lists"].size(); ++i)
+      EXPECT_EQ(tokenizer->decode(ids_of(fixture["lists"][i])), c["texts"][i].get<std::string>()) << c["decoder"] << fixture["lists"][i];
+  }
+  for (const Json& c : fixture["models"]) {
+    Json document = fixture["document"];
+    document["pre_tokenizer"] = {{"type", "WhitespaceSplit"}};
+    document["model"] = c["model"];
+    const auto tokenizer = tokenizer_from_json(document.dump());
+    Json options = c["model"];
+    options.erase("vocab");
+    for (size_t i = 0; i < fixture["lines"].size(); ++i) {
+      std::string ids;
+      for (const TokenId id : tokenizer->encode(fixture["lines"][i].get<std::string>())) ids += (ids.empty() ? "" : " ") + std::to_string(id);
+      EXPECT_EQ(ids, c["ids"][i].get<std::string>()) << fixture["lines"][i] << options;
     }
   }
 }
