@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include "app/http.h"
-#include "app/imatrix.h"
 #include "app/model_argument.h"
 #include "base/error.h"
 

@@ -157,6 +157,18 @@ class InspectVerb : public Verb {
                                                               "model_type", "unknown", "config.json");
   }
 
+  // "gptq (v2), 4 bits in groups of 128, symmetric, act-order; 210 matrices".
+  static std::string layout_text(const tensor::QuantizedLayout& l) {
+    std::string text = printable(l.method);
+    if (!l.variant.empty() && l.variant != l.method) text += fmt::format(" ({})", printable(l.variant));
+    if (l.bits > 0) text += fmt::format(", {} bits", l.bits);
+    if (l.group_size > 0) text += fmt::format(" in groups of {}", l.group_size);
+    if (l.group_size < 0) text += " with one scale a row";
+    if (l.symmetric) text += ", symmetric";
+    if (l.act_order) text += ", act-order";
+    return text + fmt::format("; {} matrices", l.modules);
+  }
+
   std::string to_text() const {
     const double bpw =
         total_.elements ? 8.0 * static_cast<double>(total_.bytes) / static_cast<double>(total_.elements) : 0;
@@ -167,6 +179,7 @@ class InspectVerb : public Verb {
         {"architecture", printable(architecture())},
         {"parameters", fmt::format("{} ({})", human_count(total_.elements), total_.elements)},
         {"bits per weight", fmt::format("{:.3f}", bpw)}};
+    if (checkpoint_.layout) rows.push_back({"layout", layout_text(*checkpoint_.layout)});
     if (opened_) {
       const auto& c = opened_->config;
       rows.push_back({"context", fmt::format("{} tokens", c.context_length)});
@@ -274,6 +287,11 @@ class InspectVerb : public Verb {
       const auto found = by_tier_.find(tier);
       json["tiers"][tier] = use_json(found == by_tier_.end() ? Use{} : found->second);
     }
+    if (const auto& l = checkpoint_.layout)
+      json["layout"] = {{"method", l->method},       {"variant", l->variant},
+                        {"bits", l->bits},           {"group_size", l->group_size},
+                        {"symmetric", l->symmetric}, {"act_order", l->act_order},
+                        {"modules", l->modules}};
     if (opened_) {
       const auto& c = opened_->config;
       json["config"] = {{"family", c.family},

@@ -2,6 +2,7 @@
 // BitNet (ternary weights, four rows a byte).
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "formats/quantized_methods.h"
 
@@ -91,14 +92,11 @@ void read_4bit(Assembler& a, const std::string& module, std::string_view kind) {
     standard = standard && m.levels[i] == tensor::kNf4Levels[i];
   }
   set_absmax(a, module, m, s);
-  // Blocks run through the flattened matrix; they are groups of the rows where whole blocks make a row.
-  const bool by_rows = s.columns % s.block == 0;
-  if (!by_rows)
-    a.unsupported("module '{}': rows of {} columns are no whole number of blocks of {}", printable(module),
-                  s.columns, s.block);
-  m.scales.columns_per = s.block;
-  m.scales.row_stride = s.columns / s.block;
-  m.scales.column_stride = 1;
+  // Blocks run through the flattened matrix. Where they are no whole parts of a row, the columns that any two of them and
+  // a row's ends share are groups of their own.
+  m.scales.columns_per = std::gcd(s.block, s.columns);
+  m.scales.flat_columns = s.columns;
+  m.scales.flat_block = s.block;
   if (standard) m.levels.clear();
   a.put(module, {static_cast<int64_t>(s.rows), static_cast<int64_t>(s.columns)}, std::move(m));
 }

@@ -54,8 +54,11 @@ struct ScalePlane {
   tensor::ScaleType type = tensor::ScaleType::kF16;
   uint64_t rows_per = 1, columns_per = 1, row_stride = 0, column_stride = 0;
   std::function<float(uint64_t index)> value;
+  // Blocks of flat_block elements of the flattened matrix instead, rows of flat_columns; 0: not.
+  uint64_t flat_columns = 0, flat_block = 1;
 
   uint64_t index(uint64_t row, uint64_t column) const {
+    if (flat_columns > 0) return (row * flat_columns + column) / flat_block;
     return row / rows_per * row_stride + column / columns_per * column_stride;
   }
   float at(uint64_t row, uint64_t column) const;

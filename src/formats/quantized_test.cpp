@@ -81,6 +81,8 @@ TEST(Quantized, DeliveredFormats) {
   EXPECT_EQ(format_of("fp8-block-ue8m0"), "E4M3_G16_E8M0");
   EXPECT_EQ(format_of("bnb-nf4-double"), "NF4_G64_F32");
   EXPECT_EQ(format_of("bnb-fp4"), "F32");
+  EXPECT_EQ(format_of("bnb-nf4-across-96"), "NF4_G32_F32");
+  EXPECT_EQ(format_of("bnb-nf4-across-40"), "F32");
   EXPECT_EQ(format_of("bitnet"), "INT2_G64_F32_SYM");
 }
 

@@ -129,6 +129,9 @@ class Kinds(CliTest):
                 self.assertTrue(answer["errors"])
                 config = json.loads((out / "config.json").read_text())["quantization_config"]
                 self.assertEqual(config["quant_method"], kind)
+                layout = self.json_of("inspect", out)["layout"]
+                self.assertEqual((layout["method"], layout["modules"]), (kind, 14))
+                self.assertIn("; 14 matrices", self.ok("inspect", out).out)
                 self.text_of(out)
                 plain = self.json_of("convert", out, self.folder / f"{kind}-{spec}-plain", "--dequantize", "F32")
                 self.assertEqual(plain["errors"], [])

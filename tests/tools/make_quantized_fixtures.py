@@ -289,6 +289,20 @@ def bitsandbytes():
          {"layer": t.astype(np.float32) / np.float32(1.75)}, {"quantization_config": {"quant_method": "bitnet", "linear_class": "bitlinear", "quantization_mode": "offline"}})
 
 
+def bitsandbytes_across():
+    """Blocks of 64 through the flattened matrix that begin and end inside rows."""
+    own = np.random.default_rng(64)
+    for rows, columns in ((4, 96), (5, 40)):
+        q = own.integers(0, 16, rows * columns)
+        absmax = own.uniform(0.5, 2, -(-q.size // 64)).astype(np.float32)
+        packed = (q[0::2] << 4 | q[1::2]).astype(np.uint8)[:, None]
+        text = json.dumps({"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [rows, columns]})
+        case(f"bnb-nf4-across-{columns}", {"layer.weight": packed, "layer.weight.absmax": absmax, "layer.weight.quant_map": NF4,
+                                           "layer.weight.quant_state.bitsandbytes__nf4": np.frombuffer(text.encode(), np.uint8).copy()},
+             {"layer": (NF4[q] * absmax.repeat(64)[:q.size]).reshape(rows, columns)},
+             {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}})
+
+
 if __name__ == "__main__":
     shutil.rmtree(OUT, ignore_errors=True)
     os.makedirs(OUT)
@@ -320,3 +334,4 @@ if __name__ == "__main__":
     fp4()
     fp8()
     bitsandbytes()
+    bitsandbytes_across()
