@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <numeric>
@@ -76,6 +80,24 @@ TEST(File, AtomicFileAppearsOnlyOnCommit) {
   EXPECT_THROW(MappedFile::open(std::filesystem::temp_directory_path()), Error);
   std::filesystem::remove(path);
   EXPECT_THROW(AtomicFile("/proc/nowhere/x"), Error);
+}
+
+TEST(File, ForgottenPagesOfAMapAreReadAgainAndOtherMemoryIsLeftAlone) {
+  const auto path = std::filesystem::temp_directory_path() / ("hone_forget_" + std::to_string(::getpid()));
+  std::string text(5 * 4096 + 77, 'x');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 23);
+  write_text_file(path, text);
+  {
+    const auto map = MappedFile::open(path);
+    MappedFile::forget(map->bytes());
+    MappedFile::forget(map->bytes().subspan(100, 9000));
+    EXPECT_EQ(std::memcmp(map->bytes().data(), text.data(), text.size()), 0);
+  }
+  std::vector<std::byte> own(16 * 4096, std::byte{7});  // dropping these pages would zero them
+  MappedFile::forget(own);
+  EXPECT_EQ(std::count(own.begin(), own.end(), std::byte{7}), static_cast<std::ptrdiff_t>(own.size()));
+  MappedFile::forget({});
+  std::filesystem::remove(path);
 }
 
 TEST(JsonHelpers, RefusesDeepAndBrokenDocuments) {
