@@ -6,7 +6,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace hone;
   try {
     const auto tokenizer = text::tokenizer_from_sentencepiece({reinterpret_cast<const char*>(data), size});
-    for (const char* sample : {"Hello, w\xC3\xB6rld!  It's 2024.\n\nfoo bar", "\xFF\xE2\x96\x81 a", "e\xCC\x81 \xEF\xBC\xA1\xE3\x80\x80x", ""}) {
+    for (const char* sample : {"Hello, w\xC3\xB6rld!  It's 2024.\n\nfoo bar", "\xFF\xE2\x96\x81 a",
+                               "e\xCC\x81 \xEF\xBC\xA1\xE3\x80\x80x", ""}) {
       const auto ids = tokenizer->encode(sample);
       tokenizer->decode(ids);
       tokenizer->decode(ids, false);

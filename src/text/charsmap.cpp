@@ -11,7 +11,9 @@ namespace {
 
 constexpr size_t kMaxBytes = 16u << 20;
 
-size_t offset(uint32_t u) { return static_cast<size_t>(u >> 10) << ((u & 0x200) >> 6); }
+size_t offset(uint32_t u) {
+  return static_cast<size_t>(u >> 10) << ((u & 0x200) >> 6);
+}
 
 }  // namespace
 

@@ -12,13 +12,20 @@ std::string decode_base64(std::string_view text) {
   uint32_t bits = 0, count = 0;
   for (const char c : text) {
     int v = -1;
-    if (c >= 'A' && c <= 'Z') v = c - 'A';
-    else if (c >= 'a' && c <= 'z') v = c - 'a' + 26;
-    else if (c >= '0' && c <= '9') v = c - '0' + 52;
-    else if (c == '+') v = 62;
-    else if (c == '/') v = 63;
-    else if (c == '=') break;
-    else fail(ErrorKind::kBadInput, "[tokenizer] precompiled_charsmap is not base64");
+    if (c >= 'A' && c <= 'Z')
+      v = c - 'A';
+    else if (c >= 'a' && c <= 'z')
+      v = c - 'a' + 26;
+    else if (c >= '0' && c <= '9')
+      v = c - '0' + 52;
+    else if (c == '+')
+      v = 62;
+    else if (c == '/')
+      v = 63;
+    else if (c == '=')
+      break;
+    else
+      fail(ErrorKind::kBadInput, "[tokenizer] precompiled_charsmap is not base64");
     bits = (bits << 6) | static_cast<uint32_t>(v);
     if (++count == 4) {
       out += static_cast<char>(bits >> 16);
@@ -43,7 +50,8 @@ class Precompiled final : public Normalizer {
     const std::string_view view = text;
     for (size_t i = 0; i < view.size();) {
       // Two ASCII characters in a row never share a cluster except CR LF.
-      if (i + 1 < view.size() && is_ascii(view[i]) && is_ascii(view[i + 1]) && view[i] != '\r' && !map_.may_start(view[i])) {
+      if (i + 1 < view.size() && is_ascii(view[i]) && is_ascii(view[i + 1]) && view[i] != '\r' &&
+          !map_.may_start(view[i])) {
         out += view[i++];
         continue;
       }
@@ -52,8 +60,10 @@ class Precompiled final : public Normalizer {
       i += length;
       CharsMap::Match whole;
       if (length < 6) whole = map_.shortest(cluster);
-      if (whole.length) out += whole.replacement;
-      else append_characters(out, cluster);
+      if (whole.length)
+        out += whole.replacement;
+      else
+        append_characters(out, cluster);
       check_growth(text.size(), out.size());
     }
     text = std::move(out);
@@ -78,7 +88,8 @@ class Precompiled final : public Normalizer {
 
 std::unique_ptr<Normalizer> make_precompiled(const Doc& object) {
   return std::make_unique<Precompiled>(
-      CharsMap(decode_base64(doc_string_or(object, "precompiled_charsmap", "", "normalizer Precompiled"))).bytes());
+      CharsMap(decode_base64(doc_string_or(object, "precompiled_charsmap", "", "normalizer Precompiled")))
+          .bytes());
 }
 
 }  // namespace hone::text

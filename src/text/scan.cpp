@@ -11,7 +11,8 @@ namespace {
 
 constexpr uint16_t kMarks = category_bit(Category::kMark);
 constexpr uint16_t kUpperPart = (kLetters ^ category_bit(Category::kLl)) | kMarks;
-constexpr uint16_t kLowerPart = category_bit(Category::kLl) | category_bit(Category::kLm) | category_bit(Category::kLo) | kMarks;
+constexpr uint16_t kLowerPart =
+    category_bit(Category::kLl) | category_bit(Category::kLm) | category_bit(Category::kLo) | kMarks;
 constexpr uint16_t kSpaceBit = 1u << 15;    // beside the categories: \s
 constexpr uint16_t kNewlineBit = 1u << 14;  // \r \n
 constexpr uint16_t kWordBit = 1u << 13;     // \w
@@ -78,7 +79,8 @@ size_t contraction(const Text& text, size_t i) {
   };
   const char first = lower(i + 1), second = lower(i + 2);
   if (first == 's' || first == 't' || first == 'm' || first == 'd') return i + 2;
-  if ((first == 'r' && second == 'e') || (first == 'v' && second == 'e') || (first == 'l' && second == 'l')) return i + 3;
+  if ((first == 'r' && second == 'e') || (first == 'v' && second == 'e') || (first == 'l' && second == 'l'))
+    return i + 3;
   if (kind == Contractions::kFolded && first == '\xC5' && text.byte(i + 2) == '\xBF') return i + 3;
   return i;
 }
@@ -117,10 +119,14 @@ void scan_gpt2(std::string_view whole, Span range, std::vector<Span>& matches) {
     if (end == at) {
       const size_t from = text.byte(at) == ' ' ? at + 1 : at;
       const Char c = text.at(from);
-      if (c.is(kLetters)) end = text.run(from, kLetters);
-      else if (c.is(kNumbers)) end = text.run(from, kNumbers);
-      else if (c.size && !c.is(kSpaceBit)) end = text.run_without(from, kSpaceBit | kLetters | kNumbers);
-      else end = spaces<false, single>(text, at);
+      if (c.is(kLetters))
+        end = text.run(from, kLetters);
+      else if (c.is(kNumbers))
+        end = text.run(from, kNumbers);
+      else if (c.size && !c.is(kSpaceBit))
+        end = text.run_without(from, kSpaceBit | kLetters | kNumbers);
+      else
+        end = spaces<false, single>(text, at);
     }
     if (end > at) matches.push_back({at, end});
     at = end > at ? end : at + text.at(at).size;
@@ -169,10 +175,12 @@ void scan_modern(std::string_view whole, Span range, std::vector<Span>& matches)
     if (end == at) {
       const Char first = text.at(at);
       end = cased ? cased_word(text, at, first) : word(text, at, first);
-      if (end > at) end = contraction<after>(text, end);
+      if (end > at)
+        end = contraction<after>(text, end);
       else if (first.is(kNumbers)) {
         end = at;
-        for (int n = 0; (digits == 0 || n < digits) && text.at(end).is(kNumbers); ++n) end += text.at(end).size;
+        for (int n = 0; (digits == 0 || n < digits) && text.at(end).is(kNumbers); ++n)
+          end += text.at(end).size;
       } else if (end = punctuation<newlines, slashes>(text, at); end == at) {
         end = first.is(kSpaceBit) ? spaces<true, true>(text, at) : at + first.size;
       }
@@ -203,8 +211,8 @@ void scan_set(std::string_view whole, Span range, std::vector<Span>& matches) {
   }
 }
 
-// Runs of decimal digits in groups of three from the right: `\d{1,3}(?=(?:\d{3})*\b)` when `pieces`, else only the
-// cuts, `(?=(\d{3})+(?!\d))`. (PCRE2 looks at the whole rest of a run again for every group.)
+// Runs of decimal digits in groups of three from the right: `\d{1,3}(?=(?:\d{3})*\b)` when `pieces`, else
+// only the cuts, `(?=(\d{3})+(?!\d))`. (PCRE2 looks at the whole rest of a run again for every group.)
 template <bool pieces>
 void scan_groups(std::string_view whole, Span range, std::vector<Span>& matches) {
   constexpr uint16_t kDigits = category_bit(Category::kDigit);
@@ -223,8 +231,10 @@ void scan_groups(std::string_view whole, Span range, std::vector<Span>& matches)
     size_t begin = at;
     for (; at < end; at += text.at(at).size, --count) {
       if (count % 3 != 0 || count == 0) continue;
-      if (!pieces) matches.push_back({at, at});
-      else if (at > begin) matches.push_back({begin, at});
+      if (!pieces)
+        matches.push_back({at, at});
+      else if (at > begin)
+        matches.push_back({begin, at});
       begin = at;
     }
     if (pieces && end > begin) matches.push_back({begin, end});
@@ -237,15 +247,18 @@ void scan_last_spaces(std::string_view whole, Span range, std::vector<Span>& mat
   size_t begin = range.end;
   for (size_t at = range.begin; at < range.end;) {
     const Char c = text.at(at);
-    if (!c.is(kSpaceBit)) begin = range.end;
-    else if (begin == range.end) begin = at;
+    if (!c.is(kSpaceBit))
+      begin = range.end;
+    else if (begin == range.end)
+      begin = at;
     at += c.size;
   }
   if (begin < range.end) matches.push_back({begin, range.end});
 }
 
 using C = Contractions;
-const std::string kSpelled = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", kFolded = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const std::string kSpelled = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])",
+                  kFolded = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const std::string kWord = R"([^\r\n\p{L}\p{N}]?\p{L}+)", kPunctuation = R"( ?[^\s\p{L}\p{N}]+[\r\n]*)";
 const std::string kSpaces = R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
 const std::string kUpper = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)";
@@ -261,20 +274,28 @@ const std::vector<std::pair<std::string, Scanner>>& table() {
       {kGpt2 + "|\\s+", scan_gpt2<true>},
       {kGpt2Short, scan_gpt2<false>},
       {kGpt2Short + "|\\s+", scan_gpt2<true>},
-      {kSpelled + "|" + kWord + R"(|\p{N}{1,3}|)" + kPunctuation + "|" + kSpaces, scan_modern<C::kSpelled, C::kNone, false, 3, true, false>},
-      {kFolded + "|" + kWord + R"(|\p{N}{1,3}|)" + kPunctuation + "|" + kSpaces, scan_modern<C::kFolded, C::kNone, false, 3, true, false>},
-      {kSpelled + "|" + kWord + R"(|\p{N}|)" + kPunctuation + "|" + kSpaces, scan_modern<C::kSpelled, C::kNone, false, 1, true, false>},
-      {kFolded + "|" + kWord + R"(|\p{N}|)" + kPunctuation + "|" + kSpaces, scan_modern<C::kFolded, C::kNone, false, 1, true, false>},
-      {kSpelled + "|" + kWord + R"(|\p{N}+|)" + kPunctuation + "|" + kSpaces, scan_modern<C::kSpelled, C::kNone, false, 0, true, false>},
-      {kWord + R"(|\p{N}|)" + kPunctuation + "|" + kSpaces, scan_modern<C::kNone, C::kNone, false, 1, true, false>},
+      {kSpelled + "|" + kWord + R"(|\p{N}{1,3}|)" + kPunctuation + "|" + kSpaces,
+       scan_modern<C::kSpelled, C::kNone, false, 3, true, false>},
+      {kFolded + "|" + kWord + R"(|\p{N}{1,3}|)" + kPunctuation + "|" + kSpaces,
+       scan_modern<C::kFolded, C::kNone, false, 3, true, false>},
+      {kSpelled + "|" + kWord + R"(|\p{N}|)" + kPunctuation + "|" + kSpaces,
+       scan_modern<C::kSpelled, C::kNone, false, 1, true, false>},
+      {kFolded + "|" + kWord + R"(|\p{N}|)" + kPunctuation + "|" + kSpaces,
+       scan_modern<C::kFolded, C::kNone, false, 1, true, false>},
+      {kSpelled + "|" + kWord + R"(|\p{N}+|)" + kPunctuation + "|" + kSpaces,
+       scan_modern<C::kSpelled, C::kNone, false, 0, true, false>},
+      {kWord + R"(|\p{N}|)" + kPunctuation + "|" + kSpaces,
+       scan_modern<C::kNone, C::kNone, false, 1, true, false>},
       {kUpper + kSpelled + "?|" + kLower + kSpelled + R"(?|\p{N}{1,3}|)" + kSlashed + "|" + kSpaces,
        scan_modern<C::kNone, C::kSpelled, true, 3, true, true>},
       {kUpper + kFolded + "?|" + kLower + kFolded + R"(?|\p{N}{1,3}|)" + kSlashed + "|" + kSpaces,
        scan_modern<C::kNone, C::kFolded, true, 3, true, true>},
-      {kUpper + "|" + kLower + R"(|\p{N}|)" + kSlashed + "|" + kSpaces, scan_modern<C::kNone, C::kNone, true, 1, true, true>},
+      {kUpper + "|" + kLower + R"(|\p{N}|)" + kSlashed + "|" + kSpaces,
+       scan_modern<C::kNone, C::kNone, true, 1, true, true>},
       {"'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])|" + kWord + R"(|\p{N}|)" + kPunctuation + kBailing,
        scan_modern<C::kSpelled, C::kNone, false, 1, true, false>},
-      {"'(?i:[sdmt]|ll|ve|re)|" + kWord + R"(|\p{N}|)" + kPunctuation + kBailing, scan_modern<C::kFolded, C::kNone, false, 1, true, false>},
+      {"'(?i:[sdmt]|ll|ve|re)|" + kWord + R"(|\p{N}|)" + kPunctuation + kBailing,
+       scan_modern<C::kFolded, C::kNone, false, 1, true, false>},
       {R"(\p{N})", scan_set<kNumbers, 1>},
       {R"(\p{N}{1,3})", scan_set<kNumbers, 3>},
       {R"(\p{N}+)", scan_set<kNumbers, 0>},

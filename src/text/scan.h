@@ -1,5 +1,5 @@
-// Hand-written matchers for the published pre-tokenizer patterns: the same matches as the regular expression, in
-// linear time for any text, several times as fast. Unknown patterns stay with PCRE2 (regex.h).
+// Hand-written matchers for the published pre-tokenizer patterns: the same matches as the regular expression,
+// in linear time for any text, several times as fast. Unknown patterns stay with PCRE2 (regex.h).
 #pragma once
 
 #include <string_view>

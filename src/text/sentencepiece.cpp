@@ -72,8 +72,10 @@ class SentencePieceNormalizer final : public Normalizer {
       while (after_space && piece.starts_with(' ')) piece.remove_prefix(1);
       if (!piece.empty()) {
         for (const char c : piece) {
-          if (c == ' ') out += space_;
-          else out += c;
+          if (c == ' ')
+            out += space_;
+          else
+            out += c;
         }
         after_space = collapse_ && piece.ends_with(' ');
       }
@@ -88,7 +90,8 @@ class SentencePieceNormalizer final : public Normalizer {
   Step next(std::string_view in, size_t at) const {
     if (const size_t n = verbatim_.longest(in, at); n) return {in.substr(at, n), n};
     if (map_.may_start(in[at]))
-      if (const auto match = map_.longest(in.substr(at)); match.length) return {match.replacement, match.length};
+      if (const auto match = map_.longest(in.substr(at)); match.length)
+        return {match.replacement, match.length};
     const size_t n = decode_utf8(in, at).length;
     return {in.substr(at, n), n};
   }
@@ -145,9 +148,12 @@ class SentencePieceDecoder final : public Decoder {
 
   void apply_one(std::string& token) const override {
     const int byte = bytes_ ? byte_of_token(token) : -1;
-    if (byte >= 0) token.assign(1, static_cast<char>(byte));
-    else if (token == unknown_) token = surface_;
-    else token = replace_all(token, kMark, " ");
+    if (byte >= 0)
+      token.assign(1, static_cast<char>(byte));
+    else if (token == unknown_)
+      token = surface_;
+    else
+      token = replace_all(token, kMark, " ");
   }
 
  private:
@@ -155,8 +161,10 @@ class SentencePieceDecoder final : public Decoder {
   static void flush(std::string& bytes, std::string& text) {
     for (size_t i = 0; i < bytes.size();) {
       const Decoded d = decode_utf8(bytes, i);
-      if (d.valid) text.append(bytes, i, d.length);
-      else for (uint32_t n = 0; n < d.length; ++n) text += "\xEF\xBF\xBD";
+      if (d.valid)
+        text.append(bytes, i, d.length);
+      else
+        for (uint32_t n = 0; n < d.length; ++n) text += "\xEF\xBF\xBD";
       i += d.length;
     }
     bytes.clear();
@@ -186,9 +194,12 @@ void add_configured_tokens(const Doc& config, size_t pieces, std::vector<AddedTo
     token.single_word = doc_bool_or(*it, "single_word", false, what);
     token.lstrip = doc_bool_or(*it, "lstrip", false, what);
     token.rstrip = doc_bool_or(*it, "rstrip", false, what);
-    const auto same = std::find_if(added.begin(), added.end(), [&](const AddedToken& t) { return t.id == token.id; });
-    if (same != added.end()) *same = std::move(token);
-    else added.push_back(std::move(token));
+    const auto same =
+        std::find_if(added.begin(), added.end(), [&](const AddedToken& t) { return t.id == token.id; });
+    if (same != added.end())
+      *same = std::move(token);
+    else
+      added.push_back(std::move(token));
   }
 }
 
@@ -199,9 +210,11 @@ struct Affixes {
 Affixes affixes_of(const Doc& config) {
   const char* what = "tokenizer_config.json";
   static constexpr std::pair<const char*, Affixes> kClasses[] = {
-      {"LlamaTokenizer", {true, false}}, {"LlamaTokenizerFast", {true, false}}, {"CodeLlamaTokenizer", {true, false}},
-      {"GemmaTokenizer", {true, false}}, {"GemmaTokenizerFast", {true, false}}, {"T5Tokenizer", {false, true}},
-      {"T5TokenizerFast", {false, true}}, {"PegasusTokenizer", {false, true}},  {"MT5Tokenizer", {false, true}},
+      {"LlamaTokenizer", {true, false}},     {"LlamaTokenizerFast", {true, false}},
+      {"CodeLlamaTokenizer", {true, false}}, {"GemmaTokenizer", {true, false}},
+      {"GemmaTokenizerFast", {true, false}}, {"T5Tokenizer", {false, true}},
+      {"T5TokenizerFast", {false, true}},    {"PegasusTokenizer", {false, true}},
+      {"MT5Tokenizer", {false, true}},
   };
   Affixes affixes;
   const std::string name = doc_string_or(config, "tokenizer_class", "", what);
@@ -231,9 +244,12 @@ void build_sentencepiece(const SentencePieceModel& model, bool prefix_after_toke
   parts.eos = id_or_none(model.eos);
 }
 
-std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(std::string_view bytes, std::string_view tokenizer_config_json) {
+std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(std::string_view bytes,
+                                                        std::string_view tokenizer_config_json) {
   const SentencePieceModel model = parse_sentencepiece(bytes);
-  const Doc config = tokenizer_config_json.empty() ? Doc::object() : parse_document(tokenizer_config_json, "tokenizer_config.json");
+  const Doc config = tokenizer_config_json.empty()
+                         ? Doc::object()
+                         : parse_document(tokenizer_config_json, "tokenizer_config.json");
   if (!config.is_object()) fail(ErrorKind::kBadInput, "[tokenizer] tokenizer_config.json: not an object");
   TokenizerParts parts;
   build_sentencepiece(model, doc_bool_or(config, "legacy", true, "tokenizer_config.json"), parts);
@@ -265,7 +281,9 @@ std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(std::string_view bytes, 
       spec.scores.push_back(0.0f);
       spec.types.push_back(static_cast<int32_t>(PieceType::kUnused));
     }
-    if (id < model.pieces.size() && model.pieces[id] == token.content && model.types[id] == PieceType::kUnknown) continue;
+    if (id < model.pieces.size() && model.pieces[id] == token.content &&
+        model.types[id] == PieceType::kUnknown)
+      continue;
     spec.tokens[id] = token.content;
     spec.types[id] = static_cast<int32_t>(token.special ? PieceType::kControl : PieceType::kUserDefined);
   }

@@ -11,7 +11,14 @@
 
 namespace hone::text {
 
-enum class PieceType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum class PieceType : int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 struct SentencePieceModel {
   enum class Kind { kUnigram = 1, kBpe = 2, kWord = 3, kChar = 4 };

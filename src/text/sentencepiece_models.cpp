@@ -1,5 +1,6 @@
 // SentencePiece's four models over normalized text: the arithmetic (float sums, order of comparison) is that
-// of unigram_model.cc, word_model.cc and char_model.cc, so that ties fall the same way. BPE is in bpe_model.cpp.
+// of unigram_model.cc, word_model.cc and char_model.cc, so that ties fall the same way. BPE is in
+// bpe_model.cpp.
 #include <algorithm>
 #include <limits>
 
@@ -23,13 +24,15 @@ Vocabulary vocabulary_of(const SentencePieceModel& model) {
 // What all of them share: an unknown part becomes bytes or one unknown id for a run of such parts.
 class PieceModel : public Model {
  public:
-  explicit PieceModel(const SentencePieceModel& model) : types_(model.types), byte_fallback_(model.byte_fallback) {
+  explicit PieceModel(const SentencePieceModel& model)
+      : types_(model.types), byte_fallback_(model.byte_fallback) {
     vocabulary_ = vocabulary_of(model);
     unknown = model.unknown;
     for (size_t i = 0; i < types_.size(); ++i)
       if (types_[i] == PieceType::kUserDefined) symbols_.add(model.pieces[i], static_cast<int32_t>(i));
     if (byte_fallback_)
-      for (int b = 0; b < 256; ++b) bytes_[b] = vocabulary_.find(byte_token(static_cast<uint8_t>(b))).value_or(model.unknown);
+      for (int b = 0; b < 256; ++b)
+        bytes_[b] = vocabulary_.find(byte_token(static_cast<uint8_t>(b))).value_or(model.unknown);
   }
 
  protected:
@@ -76,7 +79,9 @@ class UnigramPieces final : public PieceModel {
         lowest = std::min(lowest, scores_[i]);
         highest_ = std::max(highest_, scores_[i]);
       }
-      if (types_[i] != PieceType::kNormal && types_[i] != PieceType::kUserDefined && types_[i] != PieceType::kUnused) continue;
+      if (types_[i] != PieceType::kNormal && types_[i] != PieceType::kUserDefined &&
+          types_[i] != PieceType::kUnused)
+        continue;
       trie_.add(model.pieces[i], static_cast<int32_t>(i));
     }
     unknown_score_ = lowest - 10.0f;
@@ -86,7 +91,8 @@ class UnigramPieces final : public PieceModel {
   // between segmentations of nearly equal score, so words cannot be encoded (and cached) alone.
   void tokenize(std::string_view text, std::vector<TokenId>& ids) const override {
     if (text.empty()) return;
-    if (text.size() >= 0x7FFFFFFF) fail(ErrorKind::kResource, "[tokenizer] a text of {} bytes is too long", text.size());
+    if (text.size() >= 0x7FFFFFFF)
+      fail(ErrorKind::kResource, "[tokenizer] a text of {} bytes is too long", text.size());
     thread_local std::vector<Node> best;
     best.assign(text.size() + 1, Node{});
     for (size_t at = 0; at < text.size();) {
@@ -96,8 +102,9 @@ class UnigramPieces final : public PieceModel {
       trie_.prefixes(text, at, [&](size_t length, int32_t id) {
         const PieceType type = types_[static_cast<size_t>(id)];
         if (type == PieceType::kUnused) return;
-        const double score = type == PieceType::kUserDefined ? static_cast<float>(length) * highest_ - 0.1
-                                                             : static_cast<double>(scores_[static_cast<size_t>(id)]);
+        const double score = type == PieceType::kUserDefined
+                                 ? static_cast<float>(length) * highest_ - 0.1
+                                 : static_cast<double>(scores_[static_cast<size_t>(id)]);
         offer(best[at + length], score + till_here, at, id);
         single = single || length == character;
       });
@@ -106,7 +113,8 @@ class UnigramPieces final : public PieceModel {
     }
     thread_local std::vector<uint32_t> ends;
     ends.clear();
-    for (size_t end = text.size(); end > 0; end = static_cast<size_t>(best[end].from)) ends.push_back(static_cast<uint32_t>(end));
+    for (size_t end = text.size(); end > 0; end = static_cast<size_t>(best[end].from))
+      ends.push_back(static_cast<uint32_t>(end));
     Output out(*this, ids);
     for (size_t i = ends.size(); i-- > 0;) {
       const Node& node = best[ends[i]];
@@ -163,16 +171,21 @@ class CharPieces final : public PieceModel {
 std::unique_ptr<Model> make_sentencepiece_model(const SentencePieceModel& model) {
   using Kind = SentencePieceModel::Kind;
   switch (model.kind) {
-    case Kind::kUnigram: return std::make_unique<UnigramPieces>(model);
-    case Kind::kWord: return std::make_unique<WordPieces>(model);
-    case Kind::kChar: return std::make_unique<CharPieces>(model);
-    case Kind::kBpe: break;
+    case Kind::kUnigram:
+      return std::make_unique<UnigramPieces>(model);
+    case Kind::kWord:
+      return std::make_unique<WordPieces>(model);
+    case Kind::kChar:
+      return std::make_unique<CharPieces>(model);
+    case Kind::kBpe:
+      break;
   }
   std::vector<bool> mergeable(model.pieces.size()), unused(model.pieces.size());
   std::vector<TokenId> frozen;
   for (size_t i = 0; i < model.pieces.size(); ++i) {
     const PieceType type = model.types[i];
-    mergeable[i] = type == PieceType::kNormal || type == PieceType::kUserDefined || type == PieceType::kUnused;
+    mergeable[i] =
+        type == PieceType::kNormal || type == PieceType::kUserDefined || type == PieceType::kUnused;
     unused[i] = type == PieceType::kUnused;
     if (type == PieceType::kUserDefined) frozen.push_back(static_cast<TokenId>(i));
   }

@@ -1,5 +1,5 @@
-// tokenizer.model against what the package sentencepiece gave (tests/tools/make_sentencepiece_fixtures.py), for
-// every model type and option, and against the full nmt_nfkc map in ../shared/data.
+// tokenizer.model against what the package sentencepiece gave (tests/tools/make_sentencepiece_fixtures.py),
+// for every model type and option, and against the full nmt_nfkc map in ../shared/data.
 #include <sstream>
 
 #include "base/error.h"
@@ -46,7 +46,9 @@ const Json& model_named(const std::string& name) {
     if (m["name"] == name) return m;
   throw std::runtime_error("no model " + name);
 }
-std::string bytes_of(const Json& model) { return from_base64(model["model"]); }
+std::string bytes_of(const Json& model) {
+  return from_base64(model["model"]);
+}
 
 TEST(SentencePiece, IdsAndTextsEqualThePackage) {
   ASSERT_GE(fixture()["models"].size(), 18u);
@@ -63,7 +65,8 @@ TEST(SentencePiece, IdsAndTextsEqualThePackage) {
       EXPECT_EQ(tokenizer->decode(ids), m["texts"][i].get<std::string>()) << '"' << text << '"';
     }
     for (size_t i = 0; i < m["random_ids"].size(); ++i)
-      EXPECT_EQ(tokenizer->decode(ids_from(m["random_ids"][i])), m["random_texts"][i].get<std::string>()) << m["random_ids"][i];
+      EXPECT_EQ(tokenizer->decode(ids_from(m["random_ids"][i])), m["random_texts"][i].get<std::string>())
+          << m["random_ids"][i];
   }
 }
 
@@ -89,19 +92,25 @@ TEST(SentencePiece, StreamsWholeCharactersAndTheSameText) {
 TEST(SentencePiece, FullCharacterMapOfTheSharedModel) {
   const auto folder = std::filesystem::path("tokenizers") / "unigram-nfkc";
   HONE_NEED_SHARED(folder / "tokenizer.model");
-  const auto tokenizer = tokenizer_from_sentencepiece(read_text_file(shared_data() / folder / "tokenizer.model"));
+  const auto tokenizer =
+      tokenizer_from_sentencepiece(read_text_file(shared_data() / folder / "tokenizer.model"));
   const Json tests = read_json(shared_data() / folder / "tests.json");
   size_t compared = 0;
   for (const Json& t : tests["tests"]) {
     ++compared;
-    EXPECT_EQ(tokenizer->encode(t["text"].get<std::string>(), kPlain), t["model_ids"].get<std::vector<TokenId>>()) << t["text"];
-    EXPECT_EQ(tokenizer->decode(t["model_ids"].get<std::vector<TokenId>>()), t["model_decoded"].get<std::string>()) << t["text"];
+    EXPECT_EQ(tokenizer->encode(t["text"].get<std::string>(), kPlain),
+              t["model_ids"].get<std::vector<TokenId>>())
+        << t["text"];
+    EXPECT_EQ(tokenizer->decode(t["model_ids"].get<std::vector<TokenId>>()),
+              t["model_decoded"].get<std::string>())
+        << t["text"];
   }
   EXPECT_GT(compared, 100u);
 }
 
 TEST(SentencePiece, GgufKeysGiveTheSameIds) {
-  for (const char* name : {"bpe-llama", "bpe-rules", "bpe-bytes", "unigram", "unigram-bytes", "unigram-symbols", "unigram-unused"}) {
+  for (const char* name : {"bpe-llama", "bpe-rules", "bpe-bytes", "unigram", "unigram-bytes",
+                           "unigram-symbols", "unigram-unused"}) {
     SCOPED_TRACE(name);
     const Json& m = model_named(name);
     const VocabSpec spec = tokenizer_from_sentencepiece(bytes_of(m))->to_vocab_spec();
@@ -125,11 +134,14 @@ TEST(SentencePiece, FormsThatGgufLacksAreRefused) {
 
 TEST(SentencePiece, ConfigurationAddsTokensAndAffixes) {
   const std::string bytes = bytes_of(model_named("bpe-llama"));
-  const std::string added = R"("added_tokens_decoder":{"0":{"content":"<unk>","special":true},"1":{"content":"<s>","special":true},
+  const std::string added =
+      R"("added_tokens_decoder":{"0":{"content":"<unk>","special":true},"1":{"content":"<s>","special":true},
     "2":{"content":"</s>","special":true},"420":{"content":"<|im_end|>","special":true},"421":{"content":"<think>","special":false}})";
   const auto plain = tokenizer_from_sentencepiece(bytes);
-  const auto legacy = tokenizer_from_sentencepiece(bytes, R"({"tokenizer_class":"LlamaTokenizer","eos_token":"<|im_end|>",)" + added + "}");
-  const auto fresh = tokenizer_from_sentencepiece(bytes, R"({"legacy":false,"add_bos_token":false,"add_eos_token":true,)" + added + "}");
+  const auto legacy = tokenizer_from_sentencepiece(
+      bytes, R"({"tokenizer_class":"LlamaTokenizer","eos_token":"<|im_end|>",)" + added + "}");
+  const auto fresh = tokenizer_from_sentencepiece(
+      bytes, R"({"legacy":false,"add_bos_token":false,"add_eos_token":true,)" + added + "}");
   const auto ids = [&](const char* text) { return plain->encode(text, kPlain); };
   std::vector<TokenId> expected = {1};
   for (const TokenId id : ids("fox")) expected.push_back(id);

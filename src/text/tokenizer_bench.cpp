@@ -1,5 +1,5 @@
-// Encoding speed of whole tokenizers. HONE_BENCH_TOKENIZERS and HONE_BENCH_TEXTS list files, separated by ':';
-// bench/tokenizers.py sets them and compares with the Python packages.
+// Encoding speed of whole tokenizers. HONE_BENCH_TOKENIZERS and HONE_BENCH_TEXTS list files, separated by
+// ':'; bench/tokenizers.py sets them and compares with the Python packages.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>

@@ -18,7 +18,8 @@ class ByteTrie {
     for (size_t i = 0; i < key.size(); ++i) {
       if ((count_ + 1) * 2 > slots_.size()) grow();
       Slot& s = slots_[slot(node, static_cast<uint8_t>(key[i]))];
-      if (s.key == kFree) s = {make_key(node, static_cast<uint8_t>(key[i])), static_cast<uint32_t>(++count_), kNone};
+      if (s.key == kFree)
+        s = {make_key(node, static_cast<uint8_t>(key[i])), static_cast<uint32_t>(++count_), kNone};
       if (i + 1 == key.size() && s.value < 0) s.value = value;
       node = s.child;
     }

@@ -1,5 +1,5 @@
-// Every code point through every component that looks at classes of characters, against the package tokenizers
-// (tests/tools/make_unicode_fixture.py).
+// Every code point through every component that looks at classes of characters, against the package
+// tokenizers (tests/tools/make_unicode_fixture.py).
 #include "text/unicode.h"
 
 #include <set>
@@ -30,7 +30,9 @@ std::vector<uint32_t> block_points(uint32_t begin) {
   return points;
 }
 
-std::string hex(uint32_t value) { return fmt::format("{:X}", value); }
+std::string hex(uint32_t value) {
+  return fmt::format("{:X}", value);
+}
 
 // One character per point: '1' where a piece begins or ends at it, or it is gone.
 std::string bits(const PreTokenizer& pre, const std::vector<uint32_t>& points, char between) {
@@ -66,8 +68,10 @@ TEST(UnicodeClasses, EveryCodePointEqualsThePackageTokenizers) {
     };
     std::unique_ptr<PreTokenizer> pre;
     std::unique_ptr<Normalizer> normalizer;
-    if (entry.contains("pre_tokenizer")) pre = make_pre_tokenizer(Doc::parse(entry["pre_tokenizer"].dump()));
-    else normalizer = make_normalizer(Doc::parse(entry["normalizer"].dump()));
+    if (entry.contains("pre_tokenizer"))
+      pre = make_pre_tokenizer(Doc::parse(entry["pre_tokenizer"].dump()));
+    else
+      normalizer = make_normalizer(Doc::parse(entry["normalizer"].dump()));
     for (uint32_t begin = 0; begin < 0x110000; begin += kBlock) {
       const auto points = block_points(begin);
       if (points.empty()) continue;
