@@ -10,21 +10,22 @@ namespace {
 using tensor::FormatId;
 
 void encode(const tensor::OutputTensor& source, FormatId to, const std::vector<float>& importance,
-            ThreadPool& pool, std::span<std::byte> dst) {
+            ThreadPool& pool, quant::Effort effort, std::span<std::byte> dst) {
   if (source.view.format == source.format && source.view.shape == source.shape) {
-    quant::encode_tensor(source.view, to, importance, dst, &pool);
+    quant::encode_tensor(source.view, to, importance, dst, &pool, effort);
     MappedFile::forget(source.view.bytes);  // a model passes through once: its pages need not stay
     return;
   }
   std::vector<std::byte> bytes(tensor::format_bytes(source.format, tensor::element_count(source.shape)));
   source.produce(bytes);
-  quant::encode_tensor({source.format, source.shape, bytes}, to, importance, dst, &pool);
+  quant::encode_tensor({source.format, source.shape, bytes}, to, importance, dst, &pool, effort);
 }
 
 }  // namespace
 
 RequantizeReport requantize(models::GgufExport& model, const std::vector<FormatId>& formats,
-                            const std::map<std::string, std::vector<float>>& importances, ThreadPool& pool) {
+                            const std::map<std::string, std::vector<float>>& importances, ThreadPool& pool,
+                            quant::Effort effort) {
   HONE_CHECK(formats.size() == model.tensors.size());
   RequantizeReport report;
   uint64_t bytes = 0, elements = 0;
@@ -53,9 +54,8 @@ RequantizeReport requantize(models::GgufExport& model, const std::vector<FormatI
       }
       ++report.changed;
       report.from_quantized += tensor::format(out.format).quantized();
-      out.produce = [source = out, to, importance = std::move(importance), &pool](std::span<std::byte> dst) {
-        encode(source, to, importance, pool, dst);
-      };
+      out.produce = [source = out, to, importance = std::move(importance), &pool,
+                     effort](std::span<std::byte> dst) { encode(source, to, importance, pool, effort, dst); };
       out.format = to;
       out.view = {tensor::FormatId::kF32, {0}, {}};
     }

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "models/export.h"
+#include "quant/encode.h"
 
 namespace hone::app {
 
@@ -20,6 +21,7 @@ struct RequantizeReport {
 // Gives tensor i the format formats[i]. importances: by GGUF name; a missing name means plain encoding, a
 // wrong length is Error(kBadInput). pool must outlive the writing.
 RequantizeReport requantize(models::GgufExport& model, const std::vector<tensor::FormatId>& formats,
-                            const std::map<std::string, std::vector<float>>& importances, ThreadPool& pool);
+                            const std::map<std::string, std::vector<float>>& importances, ThreadPool& pool,
+                            quant::Effort effort = quant::Effort::kFast);
 
 }  // namespace hone::app

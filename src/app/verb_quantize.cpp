@@ -27,8 +27,13 @@ class QuantizeVerb : public Verb {
         ->required()
         ->type_name("FORMAT");
     command.add_option("output", output_, "The file to write")->required()->type_name("OUT.gguf");
-    command.add_option("--imatrix", imatrix_, "Importance matrix of hone imatrix or llama-imatrix (GGUF or .dat)")->type_name("FILE");
+    command
+        .add_option("--imatrix", imatrix_,
+                    "Importance matrix of hone imatrix or llama-imatrix (GGUF or .dat)")
+        ->type_name("FILE");
     command.add_flag("--pure", pure_, "The same format for every tensor that it fits");
+    command.add_flag("--thorough", thorough_,
+                     "Search longer for the scales: several times slower, errors a little smaller");
     device_.add(command);
   }
 
@@ -55,7 +60,8 @@ class QuantizeVerb : public Verb {
                                    model.config.kv_heads, experts};
     const auto formats = optimize::mix_formats(*mix, shape, tensors, {pure_, !importances.empty()});
     ThreadPool pool(device_.threads);
-    const RequantizeReport report = requantize(out, formats, importances, pool);
+    const RequantizeReport report = requantize(out, formats, importances, pool,
+                                               thorough_ ? quant::Effort::kThorough : quant::Effort::kFast);
     if (report.from_quantized > 0)
       console.note(fmt::format(
           "{} tensors were quantized before: their errors add up; start from full precision where you can",
@@ -93,7 +99,7 @@ class QuantizeVerb : public Verb {
   }
 
   std::string model_, format_, output_, imatrix_;
-  bool pure_ = false;
+  bool pure_ = false, thorough_ = false;
   DeviceFlags device_;
 };
 

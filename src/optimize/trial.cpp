@@ -95,7 +95,7 @@ EncodedBytes TrialModel::encoded(size_t s, FormatId format) {
   const Slot& slot = slots_[s];
   std::vector<std::byte> bytes(slot.bytes_in(format));
   if (format == slot.view.format) tensor::read_all(slot.view, bytes);
-  else quant::encode_tensor(slot.view, format, slot.importance, bytes, &device_.pool());
+  else quant::encode_tensor(slot.view, format, slot.importance, bytes, &device_.pool(), quant::Effort::kThorough);
   entry.bytes = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   EncodedBytes result = entry.bytes;
   cache_bytes_ += result->size();
@@ -122,7 +122,8 @@ double TrialModel::relative_error(size_t s, FormatId format, uint64_t max_elemen
     tensor::decode_rows(slot.view, begin, each, x.data() + r * each * cols);
   }
   std::vector<std::byte> bytes(runs * each * row_bytes);
-  quant::encode_rows(format, x.data(), runs * each, cols, slot.importance, bytes.data(), &device_.pool());
+  quant::encode_rows(format, x.data(), runs * each, cols, slot.importance, bytes.data(), &device_.pool(),
+                     quant::Effort::kThorough);
   const double error =
       quant::weighted_error(format, x.data(), bytes.data(), runs * each, cols, slot.importance, &device_.pool());
   double norm = 0;

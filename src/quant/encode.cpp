@@ -76,9 +76,9 @@ EncodeRow first_of(EncodeRow a, EncodeRow b) { return a ? a : b; }
 // Whatever encodes rows of a format on this machine.
 class RowsEncoder {
  public:
-  RowsEncoder(FormatId format, size_t cols)
+  RowsEncoder(FormatId format, size_t cols, Effort effort)
       : cols_(cols), row_bytes_(tensor::format_bytes(format, cols)), layout_(format, active_isa()),
-        group_(find_group_encoder(format, active_isa())), row_(find_encoder(format, active_isa())) {
+        group_(effort == Effort::kFast ? find_group_encoder(format, active_isa()) : nullptr), row_(find_encoder(format, active_isa())) {
     if (!row_ && !layout_) fail(ErrorKind::kUnsupported, "[quant] {} has no encoder", tensor::format(format).name);
   }
   uint64_t row_bytes() const { return row_bytes_; }
@@ -122,8 +122,8 @@ bool can_encode(FormatId format) {
 }
 
 void encode_rows(FormatId format, const float* x, size_t rows, size_t cols, std::span<const float> importance,
-                 std::byte* dst, ThreadPool* pool) {
-  const RowsEncoder encode(format, cols);
+                 std::byte* dst, ThreadPool* pool, Effort effort) {
+  const RowsEncoder encode(format, cols, effort);
   const std::vector<float> weights = checked_weights(importance, cols);
   for_row_chunks(rows, cols, pool, [&](size_t begin, size_t end, int) {
     encode(x + begin * cols, weights.data(), end - begin, dst + begin * encode.row_bytes());
@@ -131,7 +131,7 @@ void encode_rows(FormatId format, const float* x, size_t rows, size_t cols, std:
 }
 
 void encode_tensor(const tensor::TensorView& source, FormatId format, std::span<const float> importance,
-                   std::span<std::byte> dst, ThreadPool* pool) {
+                   std::span<std::byte> dst, ThreadPool* pool, Effort effort) {
   const auto cols = static_cast<uint64_t>(source.row_length());
   const uint64_t rows = source.rows();
   HONE_CHECK(dst.size() == rows * tensor::format_bytes(format, cols));
@@ -139,7 +139,7 @@ void encode_tensor(const tensor::TensorView& source, FormatId format, std::span<
   const uint64_t sets = importance.empty() ? 1 : importance.size() / cols;
   if (!importance.empty() && (sets == 0 || importance.size() % cols != 0 || rows % sets != 0))
     fail(ErrorKind::kBadInput, "[quant] {} importances for {} rows of {}", importance.size(), rows, cols);
-  const RowsEncoder encode(format, cols);
+  const RowsEncoder encode(format, cols, effort);
   const uint64_t per_set = rows / sets;
   std::vector<std::vector<float>> decoded(pool ? static_cast<size_t>(pool->size()) : 1);  // per worker
   for (uint64_t set = 0; set < sets; ++set) {

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/json.h"
+#include "base/random.h"
 #include "quant/encoders.h"
 
 namespace hone::quant {
@@ -304,6 +305,23 @@ TEST(Encode, RefusesWhatCannotBeEncoded) {
   EXPECT_FALSE(can_encode(FormatId::kI64));
   EXPECT_THROW(encode(FormatId::kI64, Floats(64, 1.0f), 64, {}), Error);
   for (const FormatId format : kBlockFormats) EXPECT_TRUE(can_encode(format));
+}
+
+// The longer search is no worse on any kind of weight, over the formats that have two.
+TEST(Encode, ThoroughIsNoWorse) {
+  Random random(5);
+  std::vector<float> x(16 * 512), importance(512);
+  for (float& v : x) v = static_cast<float>(random.normal());
+  for (float& v : importance) v = static_cast<float>(std::exp(random.normal()));
+  for (const tensor::QuantFormat& f : tensor::all_formats()) {
+    if (!f.quantized() || !find_group_encoder(f.id, Isa::kScalar)) continue;
+    std::vector<std::byte> fast(16 * tensor::format_bytes(f.id, 512)), thorough(fast.size());
+    encode_rows(f.id, x.data(), 16, 512, importance, fast.data(), nullptr);
+    encode_rows(f.id, x.data(), 16, 512, importance, thorough.data(), nullptr, Effort::kThorough);
+    EXPECT_LE(weighted_error(f.id, x.data(), thorough.data(), 16, 512, importance, nullptr),
+              1.001 * weighted_error(f.id, x.data(), fast.data(), 16, 512, importance, nullptr))
+        << f.name;
+  }
 }
 
 }  // namespace
