@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """hone tokenize and hone template against what is known: the byte-level scheme, and the reference packages' results."""
+import base64
 import json
 
-from support import CliTest, SHARED, SPECIAL, hone, main, write_tiny_model
+from support import CliTest, ROOT, SHARED, SPECIAL, hone, main, read_gguf, write_tiny_model
 
 
 def skip(reason):
@@ -71,6 +72,53 @@ class Tokenize(CliTest):
                     self.assertEqual(self.json_of("tokenize", path, "--no-special", stdin=test["text"])["ids"], test["ids"])
                     decoded = self.json_of("tokenize", path, "--decode", stdin=json.dumps(test["ids_special"]))["text"]
                     self.assertEqual(decoded, test["decoded"])
+
+
+class SentencePiece(CliTest):
+    """A directory that holds a tokenizer.model alone, the file itself, and a GGUF with nothing but its vocabulary; the ids
+    are those of the package sentencepiece."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        fixture = json.loads((ROOT / "tests" / "data" / "text" / "sentencepiece.json").read_text())
+        cls.texts = fixture["texts"]
+        cls.models = {m["name"]: m for m in fixture["models"]}
+        for name in ("bpe-llama", "unigram-rules", "unigram-bytes", "word"):
+            (cls.folder / name).mkdir()
+            (cls.folder / name / "tokenizer.model").write_bytes(base64.b64decode(cls.models[name]["model"]))
+
+    def check(self, source, name):
+        # A sample: the unit tests of the text module go through all of them.
+        for i in range(3, len(self.texts), 9):
+            expected = [int(x) for x in self.models[name]["ids"][i].split()]
+            with self.subTest(source=source.name, model=name, text=self.texts[i]):
+                self.assertEqual(self.json_of("tokenize", source, "--no-special", stdin=self.texts[i])["ids"], expected)
+                decoded = self.json_of("tokenize", source, "--decode", stdin=json.dumps(expected))["text"]
+                self.assertEqual(decoded, self.models[name]["texts"][i])
+
+    def test_directory_and_file(self):
+        for name in ("bpe-llama", "unigram-rules"):
+            self.check(self.folder / name, name)
+            self.check(self.folder / name / "tokenizer.model", name)
+
+    def test_as_gguf_without_weights(self):
+        for name, model in (("bpe-llama", "llama"), ("unigram-bytes", "t5")):
+            out = self.folder / (name + ".gguf")
+            self.ok("convert", self.folder / name / "tokenizer.model", out)
+            self.check(out, name)
+            metadata, tensors = read_gguf(out)
+            self.assertEqual(tensors, {})
+            self.assertEqual(metadata["tokenizer.ggml.model"], model)
+            self.assertEqual(len(metadata["tokenizer.ggml.tokens"]), self.models[name]["size"])
+            self.ok("convert", self.folder / name, self.folder / "again.gguf")
+            self.assertEqual((self.folder / "again.gguf").read_bytes(), out.read_bytes())
+
+    def test_what_gguf_has_no_form_for(self):
+        out = self.folder / "word.gguf"
+        self.check(self.folder / "word" / "tokenizer.model", "word")
+        self.fails(3, "convert", self.folder / "word" / "tokenizer.model", out, says="GGUF")
+        self.assertFalse(out.exists())
 
 
 class Template(CliTest):
