@@ -307,6 +307,25 @@ TEST(Encode, RefusesWhatCannotBeEncoded) {
   for (const FormatId format : kBlockFormats) EXPECT_TRUE(can_encode(format));
 }
 
+// Weights that were Q4_1 before stay what they are in Q4_1 and Q5_1, whatever the importances.
+TEST(Encode, ALatticeIsFoundAgain) {
+  Random random(9);
+  std::vector<float> x(8 * 512), lattice(x.size()), importance(512), back(x.size());
+  for (float& v : x) v = static_cast<float>(0.05 * random.normal());
+  for (float& v : importance) v = static_cast<float>(std::exp(2 * random.normal()));
+  std::vector<std::byte> bytes(8 * tensor::format_bytes(FormatId::kQ4_1, 512));
+  encode_rows(FormatId::kQ4_1, x.data(), 8, 512, {}, bytes.data(), nullptr);
+  tensor::format(FormatId::kQ4_1).decode(bytes.data(), lattice.data(), lattice.size());
+  for (const FormatId format : {FormatId::kQ4_1, FormatId::kQ5_1})
+    for (const bool weighted : {false, true}) {
+      bytes.resize(8 * tensor::format_bytes(format, 512));
+      encode_rows(format, lattice.data(), 8, 512, weighted ? std::span<const float>(importance) : std::span<const float>(),
+                  bytes.data(), nullptr);
+      tensor::format(format).decode(bytes.data(), back.data(), back.size());
+      EXPECT_EQ(back, lattice) << tensor::format(format).name << weighted;
+    }
+}
+
 // The longer search is no worse on any kind of weight, over the formats that have two.
 TEST(Encode, ThoroughIsNoWorse) {
   Random random(5);
