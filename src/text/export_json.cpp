@@ -108,9 +108,18 @@ void fill_raw(const VocabSpec& spec, Json& root) {
   root["model"] = model(vocabulary(spec), given_merges(spec), unknown, true, false);
 }
 
+void fill_words(const VocabSpec& spec, const PreTokenizerRow& row, Json& root) {
+  root["normalizer"] = spec.lowercase.value_or(false) ? Json{{"type", "Lowercase"}} : Json(nullptr);
+  root["pre_tokenizer"] = {{"type", "Whitespace"}};
+  root["post_processor"] = post_processor(spec, spec.add_bos.value_or(row.add_bos), spec.add_eos.value_or(row.add_eos), nullptr);
+  root["decoder"] = {{"type", "Fuse"}};
+  root["model"] = model(vocabulary(spec), given_merges(spec), nullptr, false, false);
+}
+
 void fill_byte_level(const VocabSpec& spec, Json& root) {
   const PreTokenizerRow& row = find_pre_tokenizer(spec.pre.empty() ? "default" : spec.pre);
   if (row.raw) return fill_raw(spec, root);
+  if (row.words) return fill_words(spec, row, root);
   Json parts = Json::array();
   for (const std::string& regex : row.regexes)
     parts.push_back({{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}});
@@ -206,7 +215,7 @@ void fill_word_piece(const VocabSpec& spec, Json& root) {
     const size_t at = id ? static_cast<size_t>(*id) : otherwise;
     return at < spec.tokens.size() ? spec.tokens[at] : std::string("[UNK]");
   };
-  root["normalizer"] = {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", nullptr}, {"lowercase", !upper}};
+  root["normalizer"] = {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", spec.strip_accents ? Json(*spec.strip_accents) : Json(nullptr)}, {"lowercase", spec.lowercase.value_or(!upper)}};
   root["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
   root["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
   VocabSpec around = spec;

@@ -17,6 +17,10 @@ const std::string U = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{L
 const std::string V = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)";
 const std::string kDeepSeek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)" + S;
+// Spark's: a line end is a piece of its own.
+const std::string kSpark =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+)";
+const std::string kHanKana = "[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+";
 const std::string kLlama3 = A + "|" + W + R"(|\p{N}{1,3}|)" + P + "|" + S;
 const std::string kQwen2 = A + "|" + W + R"(|\p{N}|)" + P + "|" + S;
 const std::string kGpt4o = U + A + "?|" + V + A + R"(?|\p{N}{1,3}|)" + PS + "|" + S;
@@ -30,6 +34,16 @@ const char* const kDeepSeekWords =
 const std::string H = R"((?:(?!\p{sc:Han})[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]))", h = R"((?:(?!\p{sc:Han})[\p{Ll}\p{Lm}\p{Lo}\p{M}]))";
 const std::string kKimi = R"(\p{sc:Han}+|[^\r\n\p{L}\p{N}]?)" + H + "*" + h + "+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|" + R"([^\r\n\p{L}\p{N}]?)" + H + "+" + h +
                           "*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|" + R"(\p{N}{1,3}|)" + P + "|" + S;
+// Runs of numbers in groups of three from the right; the expression of llama.cpp's own code.
+const std::string kNumberGroups = R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))";
+// Scripts of East and South East Asia, by llama.cpp's ranges.
+const std::string kAsian =
+    "[\u4E00-\u9FFF\u3400-\u4DBF\u8C48-\uFAFF\u3040-\u309F\u30A0-\u30FF\uFF65-\uFF9F\u2F00-\u2FDF\u0E40-\u0E7F\u0E80-\u0EFF\u1780-\u17FF"
+    "\u1000-\u109F\uAA60-\uAA7F\uA9E0-\uA9FF\uAC00-\uD7AF\u1100-\u11FF]+";
+// Hangul, East Asian punctuation, Bopomofo, Han and kana apart.
+const std::string kYoutuScripts =
+    "[\uAC00-\uD7A3\u3131-\u318E]+|[\uFF01\u2026\u201C\u201D\u2018\u2019\u2014\uFF1A\uFF1B\uFF0C\u3001-\u303F\uFE30-\uFE4F]+|"
+    "[\u3105-\u312F]+|" + kHanKana;
 const std::string kBloom = R"( ?[^(\s|.,!?…。，、।۔،)]+)";
 
 const std::vector<PreTokenizerRow>& table() {
@@ -47,7 +61,7 @@ const std::vector<PreTokenizerRow>& table() {
         "jina-v2-es", "jina-v2-de", "trillion", "granite-docling"},
        {G}},
       {{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"}, {R"(\p{N})", G}},
-      {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"}, {R"(\p{N}{1,3})", "[一-龥\u3040-ゟ゠-ヿ]+", kDeepSeek3}},
+      {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"}, {R"(\p{N}{1,3})", kHanKana, kDeepSeek3}},
       {{"deepseek-coder"},
        {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", R"([一-龥\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)", R"(\p{N})"}},
       {{"deepseek-llm"},
@@ -71,13 +85,16 @@ const std::vector<PreTokenizerRow>& table() {
       {{"exaone-moe"},
        {A + R"(|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)"}},
       {{"laguna"}, {R"([^\n]+|[\n]+)", kQwen2}},
+      {{"afmoe"}, {kNumberGroups, kAsian, kDeepSeek3}},
+      {{"youtu"}, {kYoutuScripts, U + A + "?|" + V + A + R"(?|\p{N}|)" + PS + "|" + S}, true},
+      {{"chameleon"},
+       {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", R"(([\t\n]|    |  ))", R"(\p{N})", R"([\p{P}!-/:-@\[-`{-~])", G}, false, true},
+      {{"spark2_5"}, {R"(\p{N})", kHanKana, kSpark}},
+      {{"whitespace"}, {}, false, true, true, false, true},
       {{"ufakzeka"}, {W + R"(|\p{N}|)" + P + "|" + S}},
   };
   return rows;
 }
-
-// Names whose rule is code in llama.cpp, not a list of regular expressions.
-constexpr const char* kRefused[] = {"afmoe", "youtu", "chameleon", "spark2_5", "whitespace"};
 
 void replace_first(std::string& text, const std::string& from, const std::string& to) {
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
@@ -106,16 +123,13 @@ const PreTokenizerRow& find_pre_tokenizer(std::string_view name) {
   for (const PreTokenizerRow& row : table())
     for (const char* n : row.names)
       if (name == n) return row;
-  for (const char* n : kRefused)
-    if (name == n)
-      fail(ErrorKind::kUnsupported, "[tokenizer] pre-tokenizer '{}' needs a rule that hone does not have; use the model's tokenizer.json", name);
   fail(ErrorKind::kUnsupported, "[tokenizer] pre-tokenizer '{}' is not known; use the model's tokenizer.json", name);
 }
 
 std::optional<std::string> name_of_chain(const std::vector<std::string>& regexes, bool ignore_merges) {
   const std::vector<std::string> wanted = canonical(regexes);
   for (const PreTokenizerRow& row : table())
-    if (!row.raw && row.ignore_merges == ignore_merges && canonical(row.regexes) == wanted) return row.names.front();
+    if (!row.raw && !row.words && row.ignore_merges == ignore_merges && canonical(row.regexes) == wanted) return row.names.front();
   return std::nullopt;
 }
 

@@ -13,6 +13,7 @@ constexpr uint16_t kMarks = category_bit(Category::kMark);
 constexpr uint16_t kUpperPart = (kLetters ^ category_bit(Category::kLl)) | kMarks;
 constexpr uint16_t kLowerPart =
     category_bit(Category::kLl) | category_bit(Category::kLm) | category_bit(Category::kLo) | kMarks;
+constexpr uint16_t kDigits = category_bit(Category::kDigit);
 constexpr uint16_t kSpaceBit = 1u << 15;    // beside the categories: \s
 constexpr uint16_t kNewlineBit = 1u << 14;  // \r \n
 constexpr uint16_t kWordBit = 1u << 13;     // \w
@@ -211,20 +212,24 @@ void scan_set(std::string_view whole, Span range, std::vector<Span>& matches) {
   }
 }
 
-// Runs of decimal digits in groups of three from the right: `\d{1,3}(?=(?:\d{3})*\b)` when `pieces`, else
-// only the cuts, `(?=(\d{3})+(?!\d))`. (PCRE2 looks at the whole rest of a run again for every group.)
-template <bool pieces>
+// Runs of digits in groups of three from the right. (PCRE2 looks at the whole rest of a run again for every group.)
+enum class Groups {
+  kCuts,     // `(?=(\d{3})+(?!\d))`
+  kPieces,   // `\d{1,3}(?=(?:\d{3})*(?!\d))`
+  kBounded,  // `\d{1,3}(?=(?:\d{3})*\b)`
+};
+template <Groups kind, uint16_t digits>
 void scan_groups(std::string_view whole, Span range, std::vector<Span>& matches) {
-  constexpr uint16_t kDigits = category_bit(Category::kDigit);
+  constexpr bool pieces = kind != Groups::kCuts;
   const Text text(whole, range.end);
   for (size_t at = range.begin; at < range.end;) {
     size_t count = 0, end = at;
-    for (Char c = text.at(end); c.is(kDigits); c = text.at(end)) end += c.size, ++count;
+    for (Char c = text.at(end); c.is(digits); c = text.at(end)) end += c.size, ++count;
     if (count == 0) {
       at += text.at(at).size;
       continue;
     }
-    if (pieces && text.at(end).is(kWordBit)) {  // no boundary behind the run
+    if (kind == Groups::kBounded && text.at(end).is(kWordBit)) {  // no boundary behind the run
       at = end;
       continue;
     }
@@ -288,6 +293,8 @@ const std::vector<std::pair<std::string, Scanner>>& table() {
        scan_modern<C::kNone, C::kNone, false, 1, true, false>},
       {kUpper + kSpelled + "?|" + kLower + kSpelled + R"(?|\p{N}{1,3}|)" + kSlashed + "|" + kSpaces,
        scan_modern<C::kNone, C::kSpelled, true, 3, true, true>},
+      {kUpper + kSpelled + "?|" + kLower + kSpelled + R"(?|\p{N}|)" + kSlashed + "|" + kSpaces,
+       scan_modern<C::kNone, C::kSpelled, true, 1, true, true>},
       {kUpper + kFolded + "?|" + kLower + kFolded + R"(?|\p{N}{1,3}|)" + kSlashed + "|" + kSpaces,
        scan_modern<C::kNone, C::kFolded, true, 3, true, true>},
       {kUpper + "|" + kLower + R"(|\p{N}|)" + kSlashed + "|" + kSpaces,
@@ -299,7 +306,7 @@ const std::vector<std::pair<std::string, Scanner>>& table() {
       {R"(\p{N})", scan_set<kNumbers, 1>},
       {R"(\p{N}{1,3})", scan_set<kNumbers, 3>},
       {R"(\p{N}+)", scan_set<kNumbers, 0>},
-      {R"(\d)", scan_set<category_bit(Category::kDigit), 1>},
+      {R"(\d)", scan_set<kDigits, 1>},
       {R"(\p{L})", scan_set<kLetters, 1>},
       {R"(\p{L}+)", scan_set<kLetters, 0>},
       {R"(\p{Lu})", scan_set<category_bit(Category::kLu), 1>},
@@ -315,8 +322,9 @@ const std::vector<std::pair<std::string, Scanner>>& table() {
       {R"(\w)", scan_set<kWordBit, 1>},
       {R"(\w+)", scan_set<kWordBit, 0>},
       {R"([\r\n])", scan_set<kNewlineBit, 1>},
-      {R"(\d{1,3}(?=(?:\d{3})*\b))", scan_groups<true>},
-      {R"((?=(\d{3})+(?!\d)))", scan_groups<false>},
+      {R"(\d{1,3}(?=(?:\d{3})*\b))", scan_groups<Groups::kBounded, kDigits>},
+      {R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))", scan_groups<Groups::kPieces, kNumbers>},
+      {R"((?=(\d{3})+(?!\d)))", scan_groups<Groups::kCuts, kDigits>},
       {R"(\s+$)", scan_last_spaces},
   };
   return rows;

@@ -25,6 +25,9 @@ struct VocabSpec {
   std::optional<bool> remove_extra_whitespaces;  // SentencePiece's; absent: no
   std::string precompiled_charsmap;   // SentencePiece's character map, raw bytes; empty: none
   std::optional<TokenId> separator, classifier;  // BERT's [SEP] and [CLS]
+  // Normalizer of "bert" and of the pre-tokenizer "whitespace" (tokenizer.ggml.normalizer.*). Absent: "bert" lowers
+  // unless its pieces have capitals, "whitespace" does not; accents are dropped where text is lowered.
+  std::optional<bool> lowercase, strip_accents;
   std::string refusal;                // not a key: why the tokenizer it came from has no GGUF form; empty: it has
 };
 

@@ -292,7 +292,7 @@ TEST(HostileInput, MalformedDocumentsAreErrors) {
   spec.bos = 7;
   EXPECT_THROW(tokenizer_from_vocab(spec), Error);
   spec.bos.reset();
-  for (const char* pre : {"afmoe", "no-such-name"}) {
+  for (const char* pre : {"rwkv", "no-such-name"}) {
     spec.pre = pre;
     EXPECT_THROW(tokenizer_from_vocab(spec), Error);
   }
@@ -354,7 +354,7 @@ TEST(HostileInput, WorkIsLinearInTheTextForEveryModel) {
   no_split["pre_tokenizer"] = Json::parse(R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":false})");
   no_split["added_tokens"].push_back({{"id", 9}, {"content", std::string(200, 'a') + "!"}, {"special", false}, {"lstrip", true}, {"rstrip", true}});
   add("no pre-tokenizer", tokenizer_from_json(no_split.dump()));
-  for (const char* pre : {"tiny_aya", "superbpe", "deepseek-llm", "deepseek-v3", "gpt-4o", "kimi-k2", "jais-2", "default"}) {
+  for (const char* pre : {"tiny_aya", "afmoe", "youtu", "chameleon", "spark2_5", "whitespace", "superbpe", "deepseek-llm", "deepseek-v3", "gpt-4o", "kimi-k2", "jais-2", "default"}) {
     VocabSpec spec;
     spec.model = "gpt2";
     spec.pre = pre;

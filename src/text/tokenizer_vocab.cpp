@@ -88,6 +88,16 @@ void build_raw(const VocabSpec& spec, TokenizerParts& parts) {
   add_affixes(spec.add_bos.value_or(true), spec.add_eos.value_or(false), parts);
 }
 
+// Words of plain characters, spaces dropped, as the original has it. (llama.cpp cuts at spaces only; a merge
+// across the border of a word does not occur in such a vocabulary.) Characters that are no token are dropped.
+void build_words(const VocabSpec& spec, const PreTokenizerRow& row, TokenizerParts& parts) {
+  parts.model = make_bpe_from_merges(vocabulary_of(spec), spec.merges, {});
+  if (spec.lowercase.value_or(false)) parts.normalizer = make_normalizer({{"type", "Lowercase"}});
+  parts.pre_tokenizer = make_pre_tokenizer({{"type", "Whitespace"}});
+  parts.decoder = make_decoder({{"type", "Fuse"}});
+  add_affixes(spec.add_bos.value_or(row.add_bos), spec.add_eos.value_or(row.add_eos), parts);
+}
+
 void build_byte_level(const VocabSpec& spec, TokenizerParts& parts) {
   std::string pre = spec.pre;
   if (pre.empty()) {
@@ -96,6 +106,7 @@ void build_byte_level(const VocabSpec& spec, TokenizerParts& parts) {
   }
   const PreTokenizerRow& row = find_pre_tokenizer(pre);
   if (row.raw) return build_raw(spec, parts);
+  if (row.words) return build_words(spec, row, parts);
   BpeOptions options;
   options.ignore_merges = row.ignore_merges;
   parts.model = make_bpe_from_merges(vocabulary_of(spec), spec.merges, options);
@@ -136,8 +147,10 @@ void build_word_piece(const VocabSpec& spec, TokenizerParts& parts) {
   };
   parts.model = make_model({{"type", "WordPiece"}, {"unk_token", name(spec.unknown, 100)}, {"continuing_subword_prefix", "##"},
                             {"max_input_chars_per_word", 100}, {"vocab", std::move(vocabulary)}});
-  // A vocabulary with capitals belongs to a cased model: llama.cpp would lower its texts all the same.
-  parts.normalizer = make_normalizer({{"type", "BertNormalizer"}, {"lowercase", !upper}});
+  // Where the file does not say, a vocabulary with capitals belongs to a cased model: llama.cpp would lower its texts.
+  Doc normalizer = {{"type", "BertNormalizer"}, {"lowercase", spec.lowercase.value_or(!upper)}};
+  if (spec.strip_accents) normalizer["strip_accents"] = *spec.strip_accents;
+  parts.normalizer = make_normalizer(normalizer);
   parts.pre_tokenizer = make_pre_tokenizer({{"type", "BertPreTokenizer"}});
   parts.decoder = make_decoder({{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}});
   const auto id_or = [&](std::optional<TokenId> id, std::optional<TokenId> second, TokenId otherwise) {
@@ -179,14 +192,14 @@ void build_sentencepiece(const VocabSpec& spec, TokenizerParts& parts) {
 
 std::string word_piece_of(const std::string& token) {
   constexpr std::string_view mark = "\xE2\x96\x81";
-  if (token.starts_with(mark)) return token.substr(mark.size());
+  if (token.starts_with(mark) && token.size() > mark.size()) return token.substr(mark.size());
   if (token.starts_with('[') && token.ends_with(']')) return token;
   return "##" + token;
 }
 
 bool is_cased_piece(const VocabSpec& spec, size_t id) {
   const std::string& token = spec.tokens[id];
-  return type_of(spec, id) == kNormal && !token.starts_with('[') &&
+  return type_of(spec, id) == kNormal && !word_piece_of(token).starts_with('[') &&
          std::any_of(token.begin(), token.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
