@@ -1,5 +1,6 @@
 // tokenizer.json -> GGUF keys. Refuses what llama.cpp would tokenize differently.
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 #include "text/bpe.h"
@@ -204,6 +205,61 @@ void export_sentencepiece(const Doc& root, VocabSpec& spec) {
   export_scores(root, spec);
 }
 
+// A "bert" vocabulary lowers texts and drops accents unless a key says otherwise that readers before 2026 lack.
+void check_word_piece(const Doc& root) {
+  const Doc& model = doc_member(root, "model", "tokenizer.json");
+  const auto normalizers = components(root, "normalizer", "normalizers");
+  if (normalizers.size() != 1 || doc_type(normalizers[0], "normalizer") != "BertNormalizer") refuse("WordPiece without BertNormalizer alone");
+  for (const char* flag : {"clean_text", "handle_chinese_chars", "lowercase", "strip_accents"})
+    if (!doc_bool_or(normalizers[0], flag, true, "normalizer")) refuse(std::string("BertNormalizer without ") + flag);
+  const auto cuts = components(root, "pre_tokenizer", "pretokenizers");
+  if (cuts.size() != 1 || doc_type(cuts[0], "pre_tokenizer") != "BertPreTokenizer") refuse("WordPiece without BertPreTokenizer alone");
+  if (doc_string_or(model, "continuing_subword_prefix", "##", "model") != "##") refuse("a continuing_subword_prefix other than ##");
+  if (doc_int_or(model, "max_input_chars_per_word", 100, "model") != 100) refuse("a max_input_chars_per_word other than 100");
+  const auto decoders = components(root, "decoder", "decoders");
+  if (decoders.size() != 1 || doc_type(decoders[0], "decoder") != "WordPiece" || !doc_bool_or(decoders[0], "cleanup", true, "decoder"))
+    logger().warn("[tokenizer] GGUF cannot carry the decoder; ids may become text with other spaces");
+}
+
+// Pieces the way llama.cpp keeps them: a space mark before words instead of ## before the rest of them.
+void export_word_piece(const Doc& root, VocabSpec& spec) {
+  check_word_piece(root);
+  spec.model = "bert";
+  const auto find = [&](const std::string& piece) -> std::optional<TokenId> {
+    const auto it = std::find(spec.tokens.begin(), spec.tokens.end(), piece);
+    return it == spec.tokens.end() ? std::nullopt : std::optional<TokenId>(static_cast<TokenId>(it - spec.tokens.begin()));
+  };
+  spec.unknown = find(doc_string_or(doc_member(root, "model", "tokenizer.json"), "unk_token", "[UNK]", "model"));
+  if (!spec.unknown) refuse("WordPiece without its unk_token");
+  spec.padding = find("[PAD]");
+  std::set<std::string> seen;
+  for (size_t i = 0; i < spec.tokens.size(); ++i) {
+    std::string& token = spec.tokens[i];
+    const std::string piece = token;
+    const bool bracketed = token.starts_with('[') && token.ends_with(']');
+    if (spec.types[i] == 1 && token.starts_with("##") && token.size() > 2)
+      token = token.substr(2);
+    else if (spec.types[i] == 1 && !bracketed)
+      token = kMark + token;
+    if (spec.types[i] == 1 && word_piece_of(token) != piece) refuse("piece '" + piece + "', which \"bert\" would read as another");
+    if (!seen.insert(token).second) refuse("piece '" + piece + "', which would be there twice");
+  }
+}
+
+// [CLS] and [SEP] around every text, or one of them, or none.
+void export_word_piece_affixes(const std::string& tokenizer_json, const std::string& config_json, VocabSpec& spec) {
+  const std::unique_ptr<Tokenizer> tokenizer = tokenizer_from_json(tokenizer_json, config_json);
+  const std::vector<TokenId> alone = tokenizer->encode("a", {.add_special = false}), with = tokenizer->encode("a");
+  const auto at = std::search(with.begin(), with.end(), alone.begin(), alone.end());
+  if (alone.empty() || at == with.end()) refuse("a template that does not keep the text");
+  const auto before = at - with.begin(), after = (with.end() - at) - static_cast<ptrdiff_t>(alone.size());
+  if (before > 1 || after > 1) refuse("a template with more than a first and a last token");
+  spec.add_bos = before == 1;
+  spec.add_eos = after == 1;
+  spec.bos = spec.classifier = before == 1 ? std::optional<TokenId>(with.front()) : tokenizer->find("[CLS]");
+  spec.eos = spec.separator = after == 1 ? std::optional<TokenId>(with.back()) : tokenizer->find("[SEP]");
+}
+
 // What the tokenizer puts around every text must be BOS and EOS.
 void export_affixes(const std::string& tokenizer_json, const std::string& config_json, VocabSpec& spec) {
   const std::unique_ptr<Tokenizer> tokenizer = tokenizer_from_json(tokenizer_json, config_json);
@@ -235,6 +291,13 @@ VocabSpec vocab_spec_from_json(const std::string& tokenizer_json, const std::str
   const Doc root = parse_document(tokenizer_json, "tokenizer.json");
   const Doc& model = doc_member(root, "model", "tokenizer.json");
   const std::string type = doc_string_or(model, "type", doc_find(model, "merges") ? "BPE" : "", "model");
+  if (type == "WordPiece") {
+    VocabSpec spec;
+    export_pieces(root, spec);
+    export_word_piece(root, spec);
+    export_word_piece_affixes(tokenizer_json, config_json, spec);
+    return spec;
+  }
   if (type != "BPE") refuse("model '" + type + "'");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (!doc_string_or(model, key, "", "model").empty()) refuse(std::string("model with ") + key);
