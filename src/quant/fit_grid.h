@@ -4,6 +4,8 @@
 // refined.
 #pragma once
 
+#include <initializer_list>
+
 #include "quant/grid_search.h"
 #include "quant/pack_grid.h"
 

@@ -91,7 +91,7 @@ class GridSearch {
         for (int k = l; k < l + kPerGroup; ++k) {
           int m = 0;
           if (Format::kShift == Shift::kPerVector)
-            m = least[1][k] < least[0][k];
+            m = least[kShifts - 1][k] < least[0][k];
           else if (Format::kShift == Shift::kPerGroup)
             m = sum[1] < sum[0];
           const int v = b * kLanes + k;
