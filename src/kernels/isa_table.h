@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "kernels/dense.h"
 #include "tensor/quant_format.h"
 
 namespace hone::kernels {
@@ -74,6 +75,7 @@ struct IsaTable {
   // Integer products for one activation row; null where the format or the instruction set has none.
   GemvCodesFn gemv_codes[tensor::kFormatCount];
   const GroupedKernels* grouped;  // kGroupedCodes rows
+  const DenseTable* dense;        // many rows in integers
   // Fills prepared_bytes(cols); cols is a multiple of 32.
   void (*prepare_codes)(const float* x, size_t cols, void* prepared);
 

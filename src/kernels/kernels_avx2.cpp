@@ -30,6 +30,7 @@ const IsaTable& avx2_table() {
     t.isa = Isa::kAvx2;
     avx2::enter_all(t);
     t.grouped = avx2_grouped();
+    t.dense = &avx2_dense();
     avx2::enter_codes(t);
     return t;
   }();

@@ -30,6 +30,7 @@ const IsaTable& avx512_table() {
     t.isa = Isa::kAvx512;
     avx512::enter_all(t);
     t.grouped = avx512_grouped();
+    t.dense = &avx512_dense();
     avx512::enter_codes(t);
     return t;
   }();

@@ -34,6 +34,7 @@ const IsaTable& scalar_table() {
     t.isa = Isa::kScalar;
     scalar::enter_all(t);
     t.grouped = scalar_grouped();
+    t.dense = &scalar_dense();
     return t;
   }();
   return table;

@@ -2,16 +2,20 @@
 //   m <= 2   matrix-vector straight from the stored bytes (bound by memory bandwidth); one row of activations
 //            meets block formats as 16-bit codes where the instruction set has integer products
 //   m < 9    a few weight rows are decoded to L1 and dotted with all activations
-//   else     tiles of weights are decoded and transposed into a panel in L2, once for all activations
+//   else     tiles of weights become panels of integer codes and activations codes of 8 or 16 bits, see
+//            many_rows.cpp; what has no codes is decoded and transposed into F32 panels
 // A format without kernels of its own is decoded by the table's reference codec, in all three regimes.
 #include "kernels/matmul.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "kernels/isa_table.h"
+#include "kernels/many_rows.h"
 #include "tensor/grouped.h"
 
 namespace hone::kernels {
@@ -156,32 +160,31 @@ void multiply_panels(const IsaTable& t, const WeightView& w, const float* x, siz
   });
 }
 
-}  // namespace
-
-bool matmul_supports(tensor::FormatId format) {
-  return tensor::format(format).decode != nullptr;
-}
-
-size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads) {
-  const IsaTable& t = active_table();
+size_t scratch_bytes(const IsaTable& t, Activations activations, const WeightView& w, size_t max_m,
+                     int threads) {
   const size_t workers = static_cast<size_t>(std::max(1, threads));
   const size_t prepared = round_up(prepared_bytes(w.cols), 64);
   if (max_m <= kFewRows && t.gemv[static_cast<size_t>(w.format)]) return prepared;
   const size_t dot = workers * 4 * row_stride(w.cols);
   if (max_m <= kSomeRows) return std::max(prepared, dot * sizeof(float));
+  if (const DensePlan plan = dense_plan(t, w, activations))
+    return std::max(
+        {prepared, dot * sizeof(float), dense_scratch_bytes(plan, w, max_m, static_cast<int>(workers))});
   const Layout l = panel_layout(t, w, max_m, workers);
   const size_t panels = l.packed_floats + workers * (l.panel_floats + l.rows_floats);
   return std::max(prepared, std::max(dot, panels) * sizeof(float));
 }
 
-void matmul(const WeightView& w, const float* x, size_t m, float* y, const float* bias, ThreadPool& pool,
-            std::span<std::byte> scratch) {
-  const IsaTable& t = active_table();
+void multiply(const IsaTable& t, Activations activations, const WeightView& w, const float* x, size_t m,
+              float* y, const float* bias, ThreadPool& pool, std::span<std::byte> scratch) {
   const size_t f = static_cast<size_t>(w.format);
-  HONE_CHECK(matmul_supports(w.format) && scratch.size() >= matmul_scratch_bytes(w, m, pool.size()));
+  HONE_CHECK(matmul_supports(w.format) && scratch.size() >= scratch_bytes(t, activations, w, m, pool.size()));
   if (m == 0 || w.rows == 0) return;
-  if (m > kSomeRows)
+  if (m > kSomeRows) {
+    if (const DensePlan plan = dense_plan(t, w, activations))
+      return multiply_dense(plan, w, x, m, y, bias, pool, scratch.data());
     return multiply_panels(t, w, x, m, y, bias, pool, reinterpret_cast<float*>(scratch.data()));
+  }
 
   const size_t row_bytes = bytes_of(w, w.cols), threads = static_cast<size_t>(pool.size());
   const auto* bytes = reinterpret_cast<const uint8_t*>(w.data);
@@ -226,6 +229,47 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
   };
   if (w.rows * w.cols * m < kSerialWork || threads == 1) return part(0, w.rows, 0);
   pool.for_range(w.rows, std::max<size_t>(4, round_up(w.rows / (threads * 6), 4)), part);
+}
+
+}  // namespace
+
+bool matmul_supports(tensor::FormatId format) {
+  return tensor::format(format).decode != nullptr;
+}
+
+Activations forced_activations() {
+  static const Activations forced = [] {
+    const char* text = std::getenv("HONE_ACTIVATIONS");
+    const std::string_view name = text ? text : "";
+    if (name.empty()) return Activations::kAuto;
+    if (name == "8") return Activations::k8;
+    if (name == "16") return Activations::k16;
+    if (name == "f32") return Activations::kF32;
+    fail(ErrorKind::kUsage, "[kernels] HONE_ACTIVATIONS={}: unknown; use 8, 16 or f32", name);
+  }();
+  return forced;
+}
+
+const char* activations_used(const WeightView& w) {
+  const DensePlan plan = dense_plan(active_table(), w, forced_activations());
+  return !plan ? "F32" : plan.words ? "16-bit" : "8-bit";
+}
+
+size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads) {
+  return scratch_bytes(active_table(), forced_activations(), w, max_m, threads);
+}
+
+void matmul(const WeightView& w, const float* x, size_t m, float* y, const float* bias, ThreadPool& pool,
+            std::span<std::byte> scratch) {
+  multiply(active_table(), forced_activations(), w, x, m, y, bias, pool, scratch);
+}
+
+void matmul_on(Isa isa, Activations activations, const WeightView& w, const float* x, size_t m, float* y,
+               const float* bias, ThreadPool& pool) {
+  const IsaTable& t = table_for(isa);
+  std::vector<std::byte> scratch(scratch_bytes(t, activations, w, m, pool.size()) + 64);
+  const size_t past = reinterpret_cast<uintptr_t>(scratch.data()) % 64;
+  multiply(t, activations, w, x, m, y, bias, pool, std::span(scratch).subspan(64 - past));
 }
 
 size_t matmul_f32_scratch_bytes(size_t max_m, size_t max_k, int threads) {

@@ -235,6 +235,75 @@ HONE_INLINE F32 map_high(const NibbleMap& m, Bytes b) {
   return map_codes(m, _mm_and_si128(_mm_srli_epi16(b, 4), _mm_set1_epi8(15)));
 }
 
+HONE_INLINE void store_bytes(uint8_t* p, Bytes a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), a);
+}
+HONE_INLINE Bytes lookup(Bytes table, Bytes index) {
+  return _mm_shuffle_epi8(table, index);
+}
+HONE_INLINE void store_i8(uint8_t* p, F32 x) {
+  const __m256i words = _mm256_permute4x64_epi64(
+      _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)), 0xD8);
+  store_bytes(p, _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
+HONE_INLINE void widen_codes(const uint8_t* p, int centre, int16_t* to) {
+  const __m256i words = _mm256_cvtepu8_epi16(load_bytes(p));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm256_sub_epi16(words, _mm256_set1_epi16(static_cast<short>(centre))));
+}
+
+struct I32 {
+  __m256i a, b;
+};
+HONE_INLINE I32 set1_int(int32_t x) {
+  const __m256i v = _mm256_set1_epi32(x);
+  return {v, v};
+}
+HONE_INLINE F32 to_f32(I32 x) {
+  return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)};
+}
+inline constexpr int kDenseRows = 4, kDenseVectors = 1;
+struct PairedDot {
+  using Weights = I32;
+  static HONE_INLINE Weights load(const uint8_t* p) {
+    const auto* v = reinterpret_cast<const __m256i*>(p);
+    return {_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
+  }
+  static HONE_INLINE __m256i splat(const uint8_t* p) {
+    int32_t four;
+    std::memcpy(&four, p, 4);
+    return _mm256_set1_epi32(four);
+  }
+};
+// Unsigned codes up to kTop times codes in [-127, 127]: pairs add up in 16 bits, without saturation for kFlush
+// steps, and then in 32.
+template <int kTop>
+struct ByteDot : PairedDot {
+  static constexpr size_t kCodeBytes = 1;
+  static constexpr int kFlush = kTop <= 15 ? 8 : kTop <= 31 ? 4 : 2;
+  static_assert(kFlush * kTop * 254 <= 32767);
+  using Part = I32;
+  static HONE_INLINE Part first(Weights w, __m256i x) {
+    return {_mm256_maddubs_epi16(w.a, x), _mm256_maddubs_epi16(w.b, x)};
+  }
+  static HONE_INLINE Part step(Part part, Weights w, __m256i x) {
+    const Part p = first(w, x);
+    return {_mm256_add_epi16(part.a, p.a), _mm256_add_epi16(part.b, p.b)};
+  }
+  static HONE_INLINE I32 flush(I32 sum, Part part) {
+    const __m256i one = _mm256_set1_epi16(1);
+    return {dot_pairs(sum.a, part.a, one), dot_pairs(sum.b, part.b, one)};
+  }
+};
+struct WordDot : PairedDot {
+  static constexpr size_t kCodeBytes = 2;
+  static constexpr int kFlush = 0;
+  static HONE_INLINE I32 step(I32 sum, Weights w, __m256i x) {
+    return {dot_pairs(sum.a, w.a, x), dot_pairs(sum.b, w.b, x)};
+  }
+};
+inline constexpr int kByteTops[] = {15, 31, 63};
+
 HONE_INLINE void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }

@@ -193,6 +193,52 @@ HONE_INLINE F32 map_high(const NibbleMap& m, Bytes b) {
   return _mm512_permutexvar_ps(_mm512_srli_epi32(_mm512_cvtepu8_epi32(b), 4), m.table);
 }
 
+HONE_INLINE void store_bytes(uint8_t* p, Bytes a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), a);
+}
+HONE_INLINE Bytes lookup(Bytes table, Bytes index) {
+  return _mm_shuffle_epi8(table, index);
+}
+HONE_INLINE void store_i8(uint8_t* p, F32 a) {
+  store_bytes(p, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a)));
+}
+HONE_INLINE void widen_codes(const uint8_t* p, int centre, int16_t* to) {
+  const __m256i words = _mm256_cvtepu8_epi16(load_bytes(p));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm256_sub_epi16(words, _mm256_set1_epi16(static_cast<short>(centre))));
+}
+
+using I32 = __m512i;
+HONE_INLINE I32 set1_int(int32_t x) {
+  return _mm512_set1_epi32(x);
+}
+HONE_INLINE F32 to_f32(I32 x) {
+  return _mm512_cvtepi32_ps(x);
+}
+inline constexpr int kDenseRows = 6, kDenseVectors = 2;
+// Products of codes straight into 32-bit sums: 4 bytes or 2 words a lane.
+struct DirectDot {
+  static constexpr int kFlush = 0;
+  using Part = I32;
+  using Weights = __m512i;
+  static HONE_INLINE Weights load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static HONE_INLINE Weights splat(const uint8_t* p) {
+    int32_t four;
+    std::memcpy(&four, p, 4);
+    return _mm512_set1_epi32(four);
+  }
+};
+template <int kTop>
+struct ByteDot : DirectDot {
+  static constexpr size_t kCodeBytes = 1;
+  static HONE_INLINE I32 step(I32 sum, Weights w, Weights x) { return _mm512_dpbusd_epi32(sum, w, x); }
+};
+struct WordDot : DirectDot {
+  static constexpr size_t kCodeBytes = 2;
+  static HONE_INLINE I32 step(I32 sum, Weights w, Weights x) { return _mm512_dpwssd_epi32(sum, w, x); }
+};
+inline constexpr int kByteTops[] = {255};
+
 HONE_INLINE void prefetch(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }

@@ -233,6 +233,65 @@ HONE_INLINE F32 map_high(const NibbleMap& m, Bytes b) {
   return each([&](int i) { return m.table.v[b.v[i] >> 4]; });
 }
 
+HONE_INLINE void store_bytes(uint8_t* p, Bytes a) {
+  std::memcpy(p, a.v, 16);
+}
+HONE_INLINE Bytes lookup(Bytes table, Bytes index) {  // indices below 16
+  return each_byte([&](int i) { return table.v[index.v[i]]; });
+}
+HONE_INLINE void store_i8(uint8_t* p, F32 a) {  // rounded floats within 8 bits
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<uint8_t>(std::isfinite(a.v[i]) ? static_cast<int>(a.v[i]) : 0);
+}
+HONE_INLINE void store_i16(int16_t* p, F32 a) {  // rounded floats within 16 bits
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int16_t>(std::isfinite(a.v[i]) ? static_cast<int>(a.v[i]) : 0);
+}
+// 16 unsigned codes less their centre, as words.
+HONE_INLINE void widen_codes(const uint8_t* p, int centre, int16_t* to) {
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<int16_t>(p[i] - centre);
+}
+
+struct I32 {
+  int32_t v[16];
+};
+HONE_INLINE I32 set1_int(int32_t x) {
+  I32 r;
+  for (int32_t& lane : r.v) lane = x;
+  return r;
+}
+HONE_INLINE F32 to_f32(I32 x) {
+  return each([&](int i) { return static_cast<float>(x.v[i]); });
+}
+// The product of many rows (dense.inc): activation rows x 16*vectors weight rows, and how codes multiply.
+// A step takes 4 bytes a lane: 4 unsigned bytes of weights times signed bytes, or 2 words times words.
+// kFlush: steps until partial sums must go to 32 bits; 0: sums are there at once.
+// kByteTops: bounds of weight codes that have byte products of their own, ascending.
+inline constexpr int kDenseRows = 4, kDenseVectors = 1;
+template <int kTop>
+struct ByteDot {
+  static constexpr size_t kCodeBytes = 1;
+  static constexpr int kFlush = 0;
+  static HONE_INLINE const uint8_t* load(const uint8_t* p) { return p; }
+  static HONE_INLINE const uint8_t* splat(const uint8_t* p) { return p; }
+  static HONE_INLINE I32 step(I32 sum, const uint8_t* w, const uint8_t* x) {
+    for (int i = 0; i < 64; ++i) sum.v[i / 4] += int32_t{w[i]} * static_cast<int8_t>(x[i % 4]);
+    return sum;
+  }
+};
+struct WordDot {
+  static constexpr size_t kCodeBytes = 2;
+  static constexpr int kFlush = 0;
+  static HONE_INLINE const uint8_t* load(const uint8_t* p) { return p; }
+  static HONE_INLINE const uint8_t* splat(const uint8_t* p) { return p; }
+  static HONE_INLINE I32 step(I32 sum, const uint8_t* w, const uint8_t* x) {
+    int16_t weights[32], values[2];
+    std::memcpy(weights, w, 64);
+    std::memcpy(values, x, 4);
+    for (int i = 0; i < 32; ++i) sum.v[i / 2] += int32_t{weights[i]} * values[i % 2];
+    return sum;
+  }
+};
+inline constexpr int kByteTops[] = {255};
+
 HONE_INLINE void prefetch(const void*) {}
 
 // dst[16][ld_dst] = transpose of src[16][ld_src], floats.
