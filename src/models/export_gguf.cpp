@@ -103,8 +103,9 @@ void add_rope_factors(const Model& model, GgufExport& out) {
   if (model.config.rope_scaling == RopeScaling::kLongRope)
     wanted = {{kLongFactors, model.config.rope_long_factors}, {kShortFactors, model.config.rope_short_factors}};
   std::ptrdiff_t at = 1;  // after the embedding, before the blocks, where converters put them
-  for (auto& [name, factors] : wanted) {
-    TensorInfo info{name, "", Role::kRopeFactors, -1, {static_cast<int64_t>(factors.size())}, false, 0, true};
+  for (const auto& entry : wanted) {
+    const std::vector<float>& factors = entry.second;
+    TensorInfo info{entry.first, "", Role::kRopeFactors, -1, {static_cast<int64_t>(factors.size())}, false, 0, true};
     out.tensors.insert(out.tensors.begin() + at, {info.gguf_name, FormatId::kF32, info.shape, [factors](std::span<std::byte> dst) {
                                                     std::memcpy(dst.data(), factors.data(), dst.size());
                                                   }});

@@ -185,7 +185,7 @@ HfExport export_quantized_hf(const Model& model, const HfTarget& target) {
                            [](const OutputTensor& t) { return tensor::format(t.format).block_bytes; });
   const auto is_shape = [](const OutputTensor& t) { return t.format == FormatId::kI64; };
   out.tensors.insert(out.tensors.end(), parts.begin(), parts.end());
-  std::ranges::stable_partition(out.tensors, is_shape);
+  std::stable_partition(out.tensors.begin(), out.tensors.end(), is_shape);
   out.options.keep_order = true;
   if (target.layout == Container::kMlx) {
     out.options.framework = "mlx";

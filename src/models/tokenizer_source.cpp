@@ -46,6 +46,8 @@ text::VocabSpec read_vocab_spec(const tensor::Checkpoint& checkpoint) {
   spec.remove_extra_whitespaces = flag("remove_extra_whitespaces");
   spec.separator = id("seperator_token_id");  // the key's own spelling
   spec.classifier = id("cls_token_id");
+  spec.lowercase = flag("normalizer.lowercase");
+  spec.strip_accents = flag("normalizer.strip_accents");
   for (const int64_t byte : meta.get_ints(key("precompiled_charsmap"))) spec.precompiled_charsmap += static_cast<char>(byte);
   return spec;
 }
