@@ -17,9 +17,9 @@ void DeviceFlags::add(CLI::App& command) {
       ->type_name("N");
 }
 
-std::unique_ptr<exec::Device> DeviceFlags::make() const {
+std::unique_ptr<exec::Device> DeviceFlags::make(bool exact) const {
   active_isa();  // a wrong HONE_ISA is an error before any work
-  return backends::make_cpu_device(threads);
+  return backends::make_cpu_device({.threads = threads, .exact = exact});
 }
 
 void CacheFlag::add(CLI::App& command) {

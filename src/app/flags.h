@@ -19,7 +19,8 @@ namespace hone::app {
 struct DeviceFlags {
   int threads = 0;
   void add(CLI::App& command);
-  std::unique_ptr<exec::Device> make() const;
+  // exact: activations are not rounded, for verbs that measure a file.
+  std::unique_ptr<exec::Device> make(bool exact = false) const;
 };
 
 // "--cache f16|q8_0|f32": the storage of the KV cache.

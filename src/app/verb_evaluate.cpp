@@ -60,7 +60,7 @@ class EvaluateVerb : public Verb {
            model.config.vocab_size, reference_, reference->config.vocab_size);
     const auto tokenizer = models::load_tokenizer(*(reference ? reference->checkpoint : model.checkpoint));
     const auto windows = evaluate::make_windows(*tokenizer, read_text_file(text_), options_);
-    const auto device = device_.make();
+    const auto device = device_.make(true);
     std::optional<ir::Graph> adapted;
     if (adapters_.any())
       adapted = adapters_.apply(model.graph({.max_context = options_.window, .select_rows = true, .with_cache = false}));

@@ -88,7 +88,7 @@ class ImatrixVerb : public Verb {
     const int64_t longest = model.config.context_length;
     if (longest > 0 && context_ > longest)
       fail(ErrorKind::kUsage, "--context {}: {} has a context of {}", context_, model_, longest);
-    const auto device = device_.make();
+    const auto device = device_.make(true);
     const auto tokenizer = models::load_tokenizer(*model.checkpoint);
     formats::ImportanceMatrix result;
     const Windows windows = read_windows(model, *device, *tokenizer, console, result.datasets);

@@ -112,7 +112,7 @@ class OptimizeVerb : public Verb {
     const auto path = resolve_model(model_, console.progress());
     check_output(output_, path);
     const models::Model model = models::open_model(path);
-    const auto device = device_.make();
+    const auto device = device_.make(true);
     const optimize::Result result = optimize::run(model, *device, options_, console.progress());
     if (console.json())
       console.print_json(optimize::report_json(result));

@@ -255,13 +255,19 @@ const char* activations_used(const WeightView& w) {
   return !plan ? "F32" : plan.words ? "16-bit" : "8-bit";
 }
 
-size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads) {
-  return scratch_bytes(active_table(), forced_activations(), w, max_m, threads);
+namespace {
+Activations chosen(Activations wanted) {
+  return forced_activations() == Activations::kAuto ? wanted : forced_activations();
+}
+}  // namespace
+
+size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads, Activations activations) {
+  return scratch_bytes(active_table(), chosen(activations), w, max_m, threads);
 }
 
 void matmul(const WeightView& w, const float* x, size_t m, float* y, const float* bias, ThreadPool& pool,
-            std::span<std::byte> scratch) {
-  multiply(active_table(), forced_activations(), w, x, m, y, bias, pool, scratch);
+            std::span<std::byte> scratch, Activations activations) {
+  multiply(active_table(), chosen(activations), w, x, m, y, bias, pool, scratch);
 }
 
 void matmul_on(Isa isa, Activations activations, const WeightView& w, const float* x, size_t m, float* y,

@@ -27,7 +27,7 @@ const CpuOp* find(std::string_view name) {
 
 class CpuDevice : public exec::Device {
  public:
-  explicit CpuDevice(int threads) : pool_(threads) {}
+  explicit CpuDevice(const CpuOptions& options) : pool_(options.threads), exact_(options.exact) {}
   std::string name() const override { return fmt::format("cpu ({})", isa_name(active_isa())); }
   ThreadPool& pool() override { return pool_; }
   bool supports(const ir::Graph& graph, const ir::Node& node) const override {
@@ -37,7 +37,10 @@ class CpuDevice : public exec::Device {
   std::unique_ptr<exec::Kernel> compile(const ir::Graph& graph, const ir::Node& node) override {
     const CpuOp* op = find(node.op->name);
     HONE_CHECK(op && op->supports(graph, node));
-    return op->compile(graph, node);
+    std::unique_ptr<exec::Kernel> kernel = op->compile(graph, node);
+    if (auto* product = dynamic_cast<PreciseKernel*>(kernel.get()); product && exact_)
+      product->activations = kernels::Activations::kF32;
+    return kernel;
   }
   bool supports_state(tensor::FormatId format) const override {
     using Id = tensor::FormatId;
@@ -46,12 +49,16 @@ class CpuDevice : public exec::Device {
 
  private:
   ThreadPool pool_;
+  bool exact_;
 };
 
 }  // namespace
 
 std::unique_ptr<exec::Device> make_cpu_device(int threads) {
-  return std::make_unique<CpuDevice>(threads);
+  return make_cpu_device(CpuOptions{threads});
+}
+std::unique_ptr<exec::Device> make_cpu_device(const CpuOptions& options) {
+  return std::make_unique<CpuDevice>(options);
 }
 
 bool has_input(const ir::Node& node, size_t i) {

@@ -7,6 +7,13 @@
 
 namespace hone::backends {
 
+struct CpuOptions {
+  int threads = 0;     // 0: one per usable core
+  // Prompts multiply in F32 whatever the weights are stored in, so that what is measured is the file and not the runtime's
+  // rounding of activations; slower.
+  bool exact = false;
+};
+std::unique_ptr<exec::Device> make_cpu_device(const CpuOptions& options);
 // threads 0: one per usable core.
 std::unique_ptr<exec::Device> make_cpu_device(int threads = 0);
 

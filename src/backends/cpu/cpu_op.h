@@ -7,6 +7,7 @@
 
 #include "exec/device.h"
 #include "kernels/isa_table.h"
+#include "kernels/matmul.h"
 
 namespace hone::backends {
 
@@ -17,6 +18,12 @@ struct CpuOp {
 };
 
 // One list per source file; cpu_device.cpp joins them.
+// A kernel that may round activations; the device says how much.
+class PreciseKernel : public exec::Kernel {
+ public:
+  kernels::Activations activations = kernels::Activations::kAuto;
+};
+
 std::span<const CpuOp> matmul_ops();
 std::span<const CpuOp> elementwise_ops();
 std::span<const CpuOp> row_ops();

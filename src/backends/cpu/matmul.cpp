@@ -27,20 +27,20 @@ kernels::WeightView weight_view(const Buffer& w, bool transpose_operand) {
 }
 
 // x [.., in] times weight rows [out, in] (+ bias [out]).
-class WeightProduct : public exec::Kernel {
+class WeightProduct : public PreciseKernel {
  public:
   explicit WeightProduct(bool transpose_operand) : transpose_operand_(transpose_operand) {}
 
   size_t scratch_bytes(std::span<const Buffer> in, std::span<const Buffer>, int threads) const override {
     const kernels::WeightView w = weight_view(in[1], transpose_operand_);
     const size_t m = w.cols == 0 ? 0 : static_cast<size_t>(in[0].elements()) / w.cols;
-    return kernels::matmul_scratch_bytes(w, m, threads);
+    return kernels::matmul_scratch_bytes(w, m, threads, activations);
   }
   void run(const KernelContext& c) override {
     const kernels::WeightView w = weight_view(c.inputs[1], transpose_operand_);
     const size_t m = w.cols == 0 ? 0 : static_cast<size_t>(c.inputs[0].elements()) / w.cols;
     const float* bias = c.inputs.size() > 2 && c.inputs[2].data ? c.inputs[2].f32() : nullptr;
-    kernels::matmul(w, c.inputs[0].f32(), m, c.outputs[0].f32(), bias, c.pool, c.scratch);
+    kernels::matmul(w, c.inputs[0].f32(), m, c.outputs[0].f32(), bias, c.pool, c.scratch, activations);
   }
 
  private:
