@@ -49,7 +49,8 @@ DensePlan dense_plan(const IsaTable& t, const WeightView& w, Activations activat
   if (id >= tensor::kNamedCount || !t.dense->formats[id].unpack) return p;
   p.table = t.dense;
   p.format = t.dense->formats[id];
-  // 16 bits unless fewer are asked for: with 8 the same weights in another container, or as F32, spoke another text.
+  // 16 bits unless fewer are asked for: with 8 the same weights in another container, or as F32, spoke
+  // another text.
   p.words = activations != Activations::k8;
   if (!p.words) p.tile = t.dense->tile(p.format.top, p.format.piece == 16, p.format.minima);
   if (!p.tile) {  // asked for, or codes too large for the byte products

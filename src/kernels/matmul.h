@@ -29,10 +29,12 @@ const char* activations_used(const WeightView& w);
 // y[m, rows] = x[m, cols] * W^T (+ bias[rows] when not null). x and y are dense F32.
 // Any m; few rows run as matrix-vector products straight from the stored bytes, many rows decode tiles of
 // W and run a register-blocked product. scratch: matmul_scratch_bytes() bytes, 64-byte aligned.
-// activations: what the caller wants where the environment forces nothing; the scratch must be asked for with the same.
+// activations: what the caller wants where the environment forces nothing; the scratch must be asked for with
+// the same.
 void matmul(const WeightView& w, const float* x, size_t m, float* y, const float* bias, ThreadPool& pool,
             std::span<std::byte> scratch, Activations activations = Activations::kAuto);
-size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads, Activations activations = Activations::kAuto);
+size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads,
+                            Activations activations = Activations::kAuto);
 // The same on a given instruction set, with given activations (tests). scratch: as long as it asks for.
 void matmul_on(Isa isa, Activations activations, const WeightView& w, const float* x, size_t m, float* y,
                const float* bias, ThreadPool& pool);

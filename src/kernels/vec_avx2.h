@@ -262,7 +262,7 @@ HONE_INLINE I32 set1_int(int32_t x) {
 HONE_INLINE F32 to_f32(I32 x) {
   return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)};
 }
-inline constexpr int kDenseRows = 4, kDenseVectors = 1;
+inline constexpr int kDenseRows = 3, kDenseVectors = 1;
 struct PairedDot {
   using Weights = I32;
   static HONE_INLINE Weights load(const uint8_t* p) {
