@@ -275,6 +275,11 @@ struct PairedDot {
     return _mm256_set1_epi32(four);
   }
 };
+// Keeps the compiler from collecting all products of a block before it adds them, which spills them.
+HONE_INLINE I32 settled(__m256i a, __m256i b) {
+  asm("" : "+x"(a), "+x"(b));
+  return {a, b};
+}
 // Unsigned codes up to kTop times codes in [-127, 127]: pairs add up in 16 bits, without saturation for kFlush
 // steps, and then in 32.
 template <int kTop>
@@ -288,18 +293,18 @@ struct ByteDot : PairedDot {
   }
   static HONE_INLINE Part step(Part part, Weights w, __m256i x) {
     const Part p = first(w, x);
-    return {_mm256_add_epi16(part.a, p.a), _mm256_add_epi16(part.b, p.b)};
+    return settled(_mm256_add_epi16(part.a, p.a), _mm256_add_epi16(part.b, p.b));
   }
   static HONE_INLINE I32 flush(I32 sum, Part part) {
     const __m256i one = _mm256_set1_epi16(1);
-    return {dot_pairs(sum.a, part.a, one), dot_pairs(sum.b, part.b, one)};
+    return settled(dot_pairs(sum.a, part.a, one), dot_pairs(sum.b, part.b, one));
   }
 };
 struct WordDot : PairedDot {
   static constexpr size_t kCodeBytes = 2;
   static constexpr int kFlush = 0;
   static HONE_INLINE I32 step(I32 sum, Weights w, __m256i x) {
-    return {dot_pairs(sum.a, w.a, x), dot_pairs(sum.b, w.b, x)};
+    return settled(dot_pairs(sum.a, w.a, x), dot_pairs(sum.b, w.b, x));
   }
 };
 inline constexpr int kByteTops[] = {15, 31, 63};
