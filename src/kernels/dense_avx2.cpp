@@ -14,6 +14,8 @@ namespace {
 #include "kernels/formats_grid.inc"
 #include "kernels/dense.inc"
 #include "kernels/dense_formats.inc"
+#include "kernels/dense_formats_grid.inc"
+#include "kernels/dense_table.inc"
 // clang-format on
 
 }  // namespace

@@ -31,6 +31,9 @@ HONE_INLINE Words words16(const uint8_t* p) {
 HONE_INLINE F32 from_words(const Words& w) {
   return each([&](int i) { return static_cast<float>(w.v[i]); });
 }
+HONE_INLINE Bytes to_bytes(const Words& w) {  // words below 256
+  return each_byte([&](int i) { return w.v[i]; });
+}
 struct Table {
   F32 values;
 };

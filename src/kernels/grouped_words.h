@@ -36,6 +36,10 @@ HONE_INLINE Words words16(const uint8_t* p) {
   }
 }
 
+HONE_INLINE Bytes to_bytes(Words w) {  // words below 256
+  return _mm_packus_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+}
+
 // The bits of an E5M2 number are the upper half of an F16. E4M3 has another bias of the exponent, and one
 // pattern a sign for NaN.
 HONE_INLINE Words e5m2_halves(Words w) {

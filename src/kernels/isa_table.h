@@ -42,6 +42,7 @@ struct GroupedKernels {
   GroupedDecodeFn decode;
   GroupedGemvFn gemv;
   GroupedGemvCodesFn gemv_codes;  // null as in IsaTable; groups of 16 only without a zero
+  UnpackFn unpack;                // of dense.h; null where codes are no small integers
 };
 // Rows of IsaTable::grouped: unsigned integers of 1 to 8 bits, then the float codes.
 enum GroupedCode { kCodeE4M3 = 8, kCodeE5M2, kCodeE2M1, kCodeNF4, kGroupedCodes };

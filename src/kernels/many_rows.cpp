@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <numeric>
 
-#include "tensor/grouped.h"
+#include "kernels/grouped_choice.h"
 
 namespace hone::kernels {
 namespace {
 
+constexpr int kFineBits = 6;  // grouped integers from here on are fine in the sense of DenseFormat
 constexpr size_t kPanelBytes = 32 << 10;  // of a slice, about the first cache
 
 constexpr size_t round_up(size_t n, size_t step) {
@@ -40,15 +41,35 @@ Layout layout_of(const DensePlan& p, const WeightView& w, size_t m) {
   return l;
 }
 
+// A row of DenseTable::formats from a layout.
+DenseFormat grouped_format(const Grouped& g) {
+  const bool integers = g.layout->code == tensor::CodeKind::kInt;
+  const int bits = g.layout->bits, top = integers ? (1 << bits) - 1 : 24;
+  const int centre = !integers ? 12 : g.layout->zero == tensor::ZeroKind::kMiddle ? 1 << (bits - 1) : 0;
+  const bool minima =
+      g.layout->zero == tensor::ZeroKind::kBias || g.layout->zero == tensor::ZeroKind::kZeroPoint;
+  return {g.kernels->unpack,
+          static_cast<uint16_t>(g.layout->group == 16 ? 16 : 32),
+          static_cast<uint16_t>(top),
+          static_cast<uint16_t>(centre),
+          minima,
+          integers && bits >= kFineBits};
+}
+
 }  // namespace
 
 DensePlan dense_plan(const IsaTable& t, const WeightView& w, Activations activations) {
   DensePlan p;
   const auto id = static_cast<size_t>(w.format);
   if (activations == Activations::kF32 || !t.dense || w.cols % 32 != 0) return p;
-  if (id >= tensor::kNamedCount || !t.dense->formats[id].unpack) return p;
   p.table = t.dense;
-  p.format = t.dense->formats[id];
+  if (const Grouped grouped(t, w.format); grouped.layout) {
+    p.format = grouped_format(grouped);
+    p.view = grouped.view;
+  } else if (id < tensor::kNamedCount) {
+    p.format = t.dense->formats[id];
+  }
+  if (!p.format.unpack) return p;
   // 16 bits unless fewer are asked for: with 8 the same weights in another container, or as F32, spoke
   // another text.
   p.words = activations != Activations::k8;

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/grouped_choice.h"
 #include "kernels/isa_table.h"
 #include "kernels/many_rows.h"
-#include "tensor/grouped.h"
 
 namespace hone::kernels {
 namespace {
@@ -60,31 +60,6 @@ Layout panel_layout(const IsaTable& t, const WeightView& w, size_t m, size_t thr
   l.packed_floats = round_up(m * cols, 16);
   return l;
 }
-
-// What the kernels of a grouped format need of its layout; no kernels for all other formats.
-struct Grouped {
-  const GroupedKernels* kernels = nullptr;
-  GroupedView view{};
-
-  Grouped(const IsaTable& t, tensor::FormatId format) {
-    const tensor::GroupedLayout* l = tensor::grouped_layout(format);
-    if (!l) return;
-    kernels = t.grouped + (l->code == tensor::CodeKind::kInt ? l->bits - 1
-                                                             : kCodeE4M3 + static_cast<int>(l->code) -
-                                                                   static_cast<int>(tensor::CodeKind::kE4M3));
-    view = {l->group,
-            l->block_bytes(),
-            l->scale_bytes(),
-            l->code_offset(),
-            static_cast<int>(l->scale),
-            static_cast<int>(l->zero),
-            static_cast<float>(1 << (l->bits - 1))};
-  }
-  bool has_codes(size_t cols) const {
-    const bool whole = view.group >= 32 || view.zero == static_cast<int>(tensor::ZeroKind::kNone);
-    return kernels && kernels->gemv_codes && whole && cols % 32 == 0;
-  }
-};
 
 // The instruction set's decoder of a format, else the reference.
 class Decoder {
