@@ -5,17 +5,15 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/error.h"
 #include "kernels/grouped_choice.h"
+#include "kernels/regimes.h"
 
 namespace hone::kernels {
 namespace {
 
 constexpr int kFineBits = 6;  // grouped integers from here on are fine in the sense of DenseFormat
 constexpr size_t kPanelBytes = 32 << 10;  // of a slice, about the first cache
-
-constexpr size_t round_up(size_t n, size_t step) {
-  return (n + step - 1) / step * step;
-}
 
 // Bytes and places of what a task and the whole product need.
 struct Layout {
@@ -125,6 +123,79 @@ void multiply_dense(const DensePlan& p, const WeightView& w, const float* x, siz
         }
       }
     }
+  });
+}
+
+namespace {
+
+size_t plain_scratch_bytes(const IsaTable& t, Activations activations, const WeightView& w, size_t m,
+                           int threads) {
+  if (const DensePlan plan = dense_plan(t, w, activations)) return dense_scratch_bytes(plan, w, m, threads);
+  return panels_scratch_bytes(t, w, m, threads);
+}
+
+// Scratch: the normalised rows, the pair of a gate, then what one product needs.
+struct Places {
+  size_t normal = 0, pair, product, total;
+  Places(const IsaTable& t, Activations activations, const ProductGroup& g, int threads) {
+    const size_t cols = g.products[0].w.cols, m = g.rows.m;
+    pair = g.rows.norm_gain ? round_up(m * cols * sizeof(float), 64) : 0;
+    const bool gated = g.gate != Gate::kNone;
+    product = pair + (gated ? 2 * round_up(m * g.products[0].w.rows * sizeof(float), 64) : 0);
+    size_t most = 0;
+    for (const Product& p : g.products)
+      most = std::max(most, plain_scratch_bytes(t, activations, p.w, m, threads));
+    total = product + round_up(most, 64);
+  }
+};
+
+}  // namespace
+
+size_t many_scratch_bytes(const IsaTable& t, Activations activations, const ProductGroup& group,
+                          int threads) {
+  return Places(t, activations, group, std::max(1, threads)).total;
+}
+
+void multiply_many(const IsaTable& t, Activations activations, const ProductGroup& group, ThreadPool& pool,
+                   std::byte* scratch) {
+  const Places places(t, activations, group, pool.size());
+  const size_t m = group.rows.m, cols = group.products[0].w.cols;
+  const float* x = group.rows.x;
+  if (group.rows.norm_gain) {
+    float* normal = reinterpret_cast<float*>(scratch + places.normal);
+    pool.for_range(m, 16, [&](size_t begin, size_t end, int) {
+      for (size_t i = begin; i < end; ++i)
+        t.rms_norm(x + i * cols, group.rows.norm_gain, normal + i * cols, cols, group.rows.epsilon);
+    });
+    x = normal;
+  }
+  const auto product = [&](const Product& p, float* y) {
+    std::byte* rest = scratch + places.product;
+    if (const DensePlan plan = dense_plan(t, p.w, activations))
+      return multiply_dense(plan, p.w, x, m, y, p.bias, pool, rest);
+    multiply_panels(t, p.w, x, m, y, p.bias, pool, reinterpret_cast<float*>(rest));
+  };
+  if (group.gate == Gate::kNone) {
+    for (const Product& p : group.products) {
+      // A residual that is y itself must be read before it is written.
+      HONE_CHECK(p.add != p.y || !p.add);
+      product(p, p.y);
+      if (!p.add) continue;
+      pool.for_range(m, 16, [&](size_t begin, size_t end, int) {
+        t.add(p.y + begin * p.w.rows, p.add + begin * p.w.rows, p.y + begin * p.w.rows,
+              (end - begin) * p.w.rows);
+      });
+    }
+    return;
+  }
+  const size_t rows = group.products[0].w.rows;
+  float* first = reinterpret_cast<float*>(scratch + places.pair);
+  float* second = reinterpret_cast<float*>(scratch + places.pair + round_up(m * rows * sizeof(float), 64));
+  product(group.products[0], first);
+  product(group.products[1], second);
+  pool.for_range(m, 8, [&](size_t begin, size_t end, int) {
+    apply_gate(t, group.gate, first + begin * rows, second + begin * rows, group.gated + begin * rows,
+               (end - begin) * rows);
   });
 }
 

@@ -35,6 +35,40 @@ void matmul(const WeightView& w, const float* x, size_t m, float* y, const float
             std::span<std::byte> scratch, Activations activations = Activations::kAuto);
 size_t matmul_scratch_bytes(const WeightView& w, size_t max_m, int threads,
                             Activations activations = Activations::kAuto);
+
+// Activation rows x[m, cols], or where norm_gain is not null their RMS norm times norm_gain[cols].
+struct ActivationRows {
+  const float* x = nullptr;
+  size_t m = 0;
+  const float* norm_gain = nullptr;
+  float epsilon = 0;
+};
+// One weight that meets them: y[m, rows] = rows * W^T (+ bias[rows]) (+ add[m, rows], a residual, not
+// overlapping y).
+struct Product {
+  WeightView w;
+  float* y = nullptr;
+  const float* bias = nullptr;
+  const float* add = nullptr;
+};
+enum class Gate { kNone, kSilu, kGelu, kGeluTanh };
+// Products that share their activations (q, k and v; gate and up): normalised and quantized once, one
+// parallel region. All have the same cols. With a gate there are two of the same rows, their y is not used
+// and gated[m, rows] = gate(first) * second.
+struct ProductGroup {
+  std::span<const Product> products;
+  ActivationRows rows;
+  Gate gate = Gate::kNone;
+  float* gated = nullptr;
+};
+// scratch: group_scratch_bytes() of the same group with the largest m; 64-byte aligned.
+void matmul_group(const ProductGroup& group, ThreadPool& pool, std::span<std::byte> scratch,
+                  Activations activations = Activations::kAuto);
+size_t group_scratch_bytes(const ProductGroup& group, int threads,
+                           Activations activations = Activations::kAuto);
+// The same on a given instruction set (tests).
+void matmul_group_on(Isa isa, Activations activations, const ProductGroup& group, ThreadPool& pool);
+
 // The same on a given instruction set, with given activations (tests). scratch: as long as it asks for.
 void matmul_on(Isa isa, Activations activations, const WeightView& w, const float* x, size_t m, float* y,
                const float* bias, ThreadPool& pool);
