@@ -2,11 +2,19 @@
 #   src/<name>/**.cpp            -> static library hone_<name>
 #   src/<name>/**_test.cpp       -> one GoogleTest program <name>_test
 #   src/<name>/**_bench.cpp      -> one Google Benchmark program <name>_bench
-# A source named *_avx2.cpp or *_avx512.cpp is compiled for that instruction set only.
+# A source named *_avx2.cpp, *_avx512.cpp or *_neon.cpp, *_neon_dot.cpp, *_neon_i8mm.cpp is compiled for that
+# instruction set only, and left out for other processors.
 
 set(HONE_AVX2_FLAGS -mavx2 -mfma -mf16c -mbmi2)
 set(HONE_AVX512_FLAGS -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl
     -mavx512vnni -mavx512vbmi -mprefer-vector-width=512)
+set(HONE_NEON_DOT_FLAGS -march=armv8.2-a+dotprod)
+set(HONE_NEON_I8MM_FLAGS -march=armv8.2-a+dotprod+i8mm)
+if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  # Where a fused multiply-add is part of the base set, compilers fuse what the source does not, and results
+  # would differ from those of x86-64.
+  add_compile_options(-ffp-contract=off)
+endif()
 
 function(hone_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror)
@@ -26,6 +34,12 @@ function(hone_isa_flags)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${HONE_AVX512_FLAGS};-O3")
     elseif(source MATCHES "_avx2\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${HONE_AVX2_FLAGS};-O3")
+    elseif(source MATCHES "_neon_i8mm\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${HONE_NEON_I8MM_FLAGS};-O3")
+    elseif(source MATCHES "_neon_dot\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${HONE_NEON_DOT_FLAGS};-O3")
+    elseif(source MATCHES "_neon\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-O3")
     endif()
   endforeach()
 endfunction()
@@ -40,6 +54,9 @@ function(hone_module name)
   list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cpp$")
   if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     list(FILTER sources EXCLUDE REGEX "_avx(2|512)\\.cpp$")
+  endif()
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    list(FILTER sources EXCLUDE REGEX "_neon(_dot|_i8mm)?\\.cpp$")
   endif()
   list(TRANSFORM ARG_MODULES PREPEND hone_)
   if(sources)

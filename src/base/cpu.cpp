@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 #include <sched.h>
 #include <sys/resource.h>
@@ -12,6 +14,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string_view>
 
 #include "base/error.h"
@@ -45,7 +48,8 @@ uint64_t status_kilobytes(std::string_view key) {
 
 Isa choose_isa() {
   const char* forced = std::getenv("HONE_ISA");
-  for (Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kScalar}) {
+  for (size_t i = std::size(kIsas); i-- > 0;) {
+    const Isa isa = kIsas[i];
     if (forced && *forced) {
       if (std::string_view(forced) != isa_name(isa)) continue;
       if (!isa_supported(isa))
@@ -54,7 +58,7 @@ Isa choose_isa() {
     }
     if (isa_supported(isa)) return isa;
   }
-  fail(ErrorKind::kUsage, "[cpu] HONE_ISA={}: unknown; use scalar, avx2 or avx512", forced);
+  fail(ErrorKind::kUsage, "[cpu] HONE_ISA={}: unknown; use scalar, avx2, avx512, neon, neon-dot or neon-i8mm", forced);
 }
 
 }  // namespace
@@ -64,21 +68,28 @@ const char* isa_name(Isa isa) {
     case Isa::kScalar: return "scalar";
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
+    case Isa::kNeon: return "neon";
+    case Isa::kNeonDot: return "neon-dot";
+    case Isa::kNeonI8mm: return "neon-i8mm";
   }
   return "unknown";
 }
 
 bool isa_supported(Isa isa) {
+  if (isa == Isa::kScalar) return true;
 #if defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                     has_f16c() && __builtin_cpu_supports("bmi2");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+  return (isa == Isa::kAvx2 && avx2) || (isa == Isa::kAvx512 && avx512);
+#elif defined(__aarch64__)
+  const bool dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP, i8mm = dot && (getauxval(AT_HWCAP2) & HWCAP2_I8MM);
+  return isa == Isa::kNeon || (isa == Isa::kNeonDot && dot) || (isa == Isa::kNeonI8mm && i8mm);
 #else
-  const bool avx2 = false, avx512 = false;
+  return false;
 #endif
-  return isa == Isa::kScalar || (isa == Isa::kAvx2 && avx2) || (isa == Isa::kAvx512 && avx512);
 }
 
 Isa active_isa() {
@@ -94,6 +105,9 @@ std::string cpu_model_name() {
       const size_t colon = line.find(':');
       if (colon != std::string::npos && colon + 2 <= line.size()) return line.substr(colon + 2);
     }
+  // ARM kernels give no name of the processor there, but boards that of their kind.
+  std::ifstream board("/sys/firmware/devicetree/base/model");
+  if (std::getline(board, line, '\0') && !line.empty()) return line;
   return "unknown processor";
 }
 

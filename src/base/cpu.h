@@ -6,9 +6,14 @@
 
 namespace hone {
 
-enum class Isa { kScalar, kAvx2, kAvx512 };  // kAvx512: F, BW, DQ, VL, VNNI and VBMI together
+// kAvx512: F, BW, DQ, VL, VNNI and VBMI together. kNeon: what every 64-bit ARM has (Cortex-A53, A72).
+// kNeonDot: with the dot product of bytes (Cortex-A55, A76 and later). kNeonI8mm: with products of 2x8 by 8x2
+// bytes as well (Cortex-A510, A710, Neoverse V1, Apple M2 and later).
+enum class Isa { kScalar, kAvx2, kAvx512, kNeon, kNeonDot, kNeonI8mm };
+// In ascending order of preference.
+inline constexpr Isa kIsas[] = {Isa::kScalar, Isa::kNeon, Isa::kNeonDot, Isa::kNeonI8mm, Isa::kAvx2, Isa::kAvx512};
 
-const char* isa_name(Isa isa);  // "scalar", "avx2", "avx512"
+const char* isa_name(Isa isa);  // "scalar", "avx2", "avx512", "neon", "neon-dot", "neon-i8mm"
 bool isa_supported(Isa isa);    // by this host
 // The best supported set, or what the environment variable HONE_ISA names. Read once.
 // Throws Error(kUsage) for an unknown or unsupported name.
