@@ -29,6 +29,8 @@ class StateSet {
  public:
   std::span<const int64_t> lengths() const { return lengths_; }  // per batch row, tokens held
   void truncate(int64_t row, int64_t length);                    // forget the end
+  // What row `from` holds takes the place of row `to`; `from` is empty then. Copies the tokens held.
+  void move_row(int64_t from, int64_t to);
   void reset();
   uint64_t bytes() const;
 
@@ -64,6 +66,7 @@ struct RunOptions {
   const Recording* resume =
       nullptr;       // start before resume->points()[point] with what was kept there; the inputs
   size_t point = 0;  // that earlier nodes read, and their constants, must be as they were
+  int64_t first_row = 0;  // batch row 0 of the inputs is this row of the states, the others follow
 };
 
 struct Input {

@@ -61,7 +61,8 @@ struct Plan::Impl {
 
   std::vector<ir::ValueId> input_values;  // graph inputs that are not states: the slots
   std::vector<const std::byte*> input_data;
-  std::vector<int64_t> past;  // per batch row
+  std::vector<int64_t> past;         // per batch row
+  std::vector<StateBuffer> windows;  // per state: the rows that the run is about
   ir::SymbolId batch_symbol = -1, past_symbol = -1, sequence_symbol = -1;
 
   Pages arena, scratch;
@@ -86,9 +87,9 @@ struct Plan::Impl {
   std::vector<Span> alive_before(ir::NodeId node) const;
 
   // plan_run.cpp
-  void bind_inputs(std::span<const Input> inputs, const StateSet* states);
+  void bind_inputs(std::span<const Input> inputs, const StateSet* states, int64_t first_row);
   void bind_one(const Input& input);
-  void bind_states(StateSet* states);
+  void bind_states(StateSet* states, int64_t first_row);
   void apply_sizes();
 };
 

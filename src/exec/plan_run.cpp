@@ -32,6 +32,24 @@ void StateSet::truncate(int64_t row, int64_t length) {
   held = length;
 }
 
+void StateSet::move_row(int64_t from, int64_t to) {
+  const auto rows = static_cast<int64_t>(lengths_.size());
+  if (from < 0 || from >= rows || to < 0 || to >= rows)
+    fail(ErrorKind::kUsage, "[exec] move_row: rows {} and {} in a state of {}", from, to, rows);
+  if (from == to) return;
+  for (const StateBuffer& s : buffers_) {
+    const size_t head = static_cast<size_t>(s.capacity) * row_bytes(s);
+    const bool grows = s.capacity > 1 || s.heads > 1;
+    const size_t used =
+        grows ? static_cast<size_t>(lengths_[static_cast<size_t>(from)]) * row_bytes(s) : head;
+    for (int64_t h = 0; h < s.heads; ++h)
+      std::memcpy(s.data + static_cast<size_t>(to * s.heads + h) * head,
+                  s.data + static_cast<size_t>(from * s.heads + h) * head, used);
+  }
+  lengths_[static_cast<size_t>(to)] = lengths_[static_cast<size_t>(from)];
+  lengths_[static_cast<size_t>(from)] = 0;
+}
+
 void StateSet::reset() {
   std::fill(lengths_.begin(), lengths_.end(), 0);
   for (size_t i = 0; i < buffers_.size(); ++i)
@@ -109,7 +127,7 @@ void Plan::Impl::bind_one(const Input& input) {
       input.view.bytes.data() ? input.view.bytes.data() : reinterpret_cast<const std::byte*>(this);
 }
 
-void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* states) {
+void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* states, int64_t first_row) {
   std::fill(next.begin(), next.end(), -1);
   std::fill(input_data.begin(), input_data.end(), nullptr);
   for (const Input& input : inputs) bind_one(input);
@@ -120,11 +138,14 @@ void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* stat
 
   const int64_t batch = batch_symbol >= 0 ? next[static_cast<size_t>(batch_symbol)] : 1;
   std::fill(past.begin(), past.end(), 0);
+  if (states && (first_row < 0 || first_row + batch > static_cast<int64_t>(states->lengths().size())))
+    fail(ErrorKind::kUsage, "[exec] rows {} to {} are not in a state of {}", first_row, first_row + batch,
+         states->lengths().size());
   if (states && past_symbol >= 0) {
     const int64_t step = sequence_symbol >= 0 ? next[static_cast<size_t>(sequence_symbol)] : 1;
     int64_t longest = 0;
     for (int64_t b = 0; b < batch; ++b) {
-      past[static_cast<size_t>(b)] = states->lengths()[static_cast<size_t>(b)];
+      past[static_cast<size_t>(b)] = states->lengths()[static_cast<size_t>(first_row + b)];
       longest = std::max(longest, past[static_cast<size_t>(b)]);
     }
     if (longest + step > limits.context)
@@ -146,9 +167,16 @@ void Plan::Impl::apply_sizes() {
   std::copy(next.begin(), next.end(), bound.begin());
 }
 
-void Plan::Impl::bind_states(StateSet* states) {
+void Plan::Impl::bind_states(StateSet* states, int64_t first_row) {
+  if (states) {
+    windows.assign(states->buffers_.begin(), states->buffers_.end());
+    for (StateBuffer& window : windows) {
+      window.data += state_bytes(window) / static_cast<size_t>(window.batch) * static_cast<size_t>(first_row);
+      window.batch -= first_row;
+    }
+  }
   for (const StatePatch& patch : state_patches) {
-    StateBuffer* state = states ? &states->buffers_[patch.state] : nullptr;
+    StateBuffer* state = states ? &windows[patch.state] : nullptr;
     if (patch.slot) *patch.slot = state;
     patch.buffer->data = state ? state->data : nullptr;
     if (state) patch.buffer->format = state->format;
@@ -160,9 +188,9 @@ void Plan::run(std::span<const Input> inputs, StateSet* states, const RunOptions
   if (!p.graph.states().empty() && (!states || states->buffers_.size() != p.graph.states().size()))
     fail(ErrorKind::kUsage, "[exec] graph '{}' keeps state: run() needs the StateSet that make_states() gave",
          p.graph.name());
-  p.bind_inputs(inputs, states);
+  p.bind_inputs(inputs, states, options.first_row);
   p.apply_sizes();
-  p.bind_states(states);
+  p.bind_states(states, options.first_row);
   for (const Impl::InputPatch& patch : p.input_patches)
     patch.buffer->data = const_cast<std::byte*>(p.input_data[patch.slot]);
 
@@ -193,12 +221,12 @@ void Plan::run(std::span<const Input> inputs, StateSet* states, const RunOptions
     if (state.growing_axis >= 0) continue;
     const Place place = p.places[static_cast<size_t>(state.output)];
     if (place.kind == Place::Kind::kArena)
-      std::memcpy(states->buffers_[s].data, p.arena.data() + place.index,
+      std::memcpy(p.windows[s].data, p.arena.data() + place.index,
                   static_cast<size_t>(states->buffers_[s].width * batch) * sizeof(float));
   }
   if (p.past_symbol < 0) return;
   const int64_t step = p.sequence_symbol >= 0 ? p.bound[static_cast<size_t>(p.sequence_symbol)] : 1;
-  for (int64_t b = 0; b < batch; ++b) states->lengths_[static_cast<size_t>(b)] += step;
+  for (int64_t b = 0; b < batch; ++b) states->lengths_[static_cast<size_t>(options.first_row + b)] += step;
 }
 
 Buffer Plan::output(size_t index) const {

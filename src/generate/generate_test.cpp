@@ -6,72 +6,12 @@
 #include "base/cancel.h"
 #include "base/error.h"
 #include "generate/chat.h"
+#include "generate/made_up_models.h"
 #include "generate/session.h"
 #include "generate/text_stream.h"
 
 namespace hone::generate {
 namespace {
-
-using text::TokenId;
-constexpr TokenId kEnd = 256;
-constexpr size_t kVocab = 257;
-
-// Every byte is a token; 256 is "<end>".
-class ByteTokenizer : public text::Tokenizer {
- public:
-  ByteTokenizer() { eos = kEnd, end_of_turn = {kEnd}; }
-  std::vector<TokenId> encode(std::string_view text, const text::EncodeOptions& = {}) const override {
-    std::vector<TokenId> ids;
-    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
-    return ids;
-  }
-  std::string decode(const std::vector<TokenId>& ids, bool) const override {
-    std::string text;
-    for (const TokenId id : ids) text += token_bytes(id, true);
-    return text;
-  }
-  std::string token_bytes(TokenId id, bool skip_special) const override {
-    if (id == kEnd) return skip_special ? "" : "<end>";
-    return std::string(1, static_cast<char>(id));
-  }
-  std::string piece(TokenId id) const override { return token_bytes(id, false); }
-  size_t vocab_size() const override { return kVocab; }
-  std::optional<TokenId> find(std::string_view) const override { return {}; }
-  bool is_special(TokenId id) const override { return id == kEnd; }
-  text::VocabSpec to_vocab_spec() const override { fail(ErrorKind::kUnsupported, "[test] no"); }
-  std::string to_tokenizer_json() const override { fail(ErrorKind::kUnsupported, "[test] no"); }
-};
-
-// Says `script`, then "<end>", from the first token after a prompt (a feed of more than one id, or the first one).
-class ScriptedModel : public CausalModel {
- public:
-  explicit ScriptedModel(std::string script, int64_t context = 1000) : script_(std::move(script)), context_(context) {}
-  std::span<const float> feed(std::span<const TokenId> ids) override {
-    if (throw_cancel) throw Error(ErrorKind::kCancelled, "[test] cancelled");
-    fed.emplace_back(ids.begin(), ids.end());
-    tokens_.insert(tokens_.end(), ids.begin(), ids.end());
-    if (ids.size() > 1 || tokens_.size() == 1) said_ = 0;
-    logits_.assign(kVocab, 0);
-    const size_t next = said_ < script_.size() ? static_cast<unsigned char>(script_[said_]) : size_t{kEnd};
-    ++said_;
-    logits_[next] = 100;
-    return logits_;
-  }
-  int64_t position(int64_t) const override { return static_cast<int64_t>(tokens_.size()); }
-  void truncate(int64_t length, int64_t) override { tokens_.resize(static_cast<size_t>(length)); }
-  int64_t context() const override { return context_; }
-  const std::vector<TokenId>& tokens() const override { return tokens_; }
-
-  std::vector<std::vector<TokenId>> fed;
-  bool throw_cancel = false;
-
- private:
-  std::string script_;
-  int64_t context_;
-  size_t said_ = 0;
-  std::vector<TokenId> tokens_;
-  std::vector<float> logits_;
-};
 
 struct Answered {
   GenerateResult result;

@@ -88,13 +88,77 @@ TokenId argmax(std::span<const float> logits) {
 }
 
 TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history) {
+  filter(logits, history);
+  return greedy() ? candidates_.front().second : draw();
+}
+
+std::span<const Chance> Sampler::distribution(std::span<const float> logits, std::span<const TokenId> history) {
+  filter(logits, history);
+  chances_.clear();
+  if (greedy()) {
+    chances_.push_back({candidates_.front().second, 1.0});
+    return chances_;
+  }
+  const float largest = largest_logit(candidates_);
+  const double inverse = 1.0 / options_.temperature;
+  double total = 0;
+  for (const Candidate& c : candidates_) {
+    chances_.push_back({c.second, std::exp((c.first - largest) * inverse)});
+    total += chances_.back().probability;
+  }
+  for (Chance& c : chances_) c.probability /= total;
+  return chances_;
+}
+
+TokenId Sampler::pick(std::span<const Chance> chances) {
+  HONE_CHECK(!chances.empty());
+  double total = 0;
+  for (const Chance& c : chances) total += c.probability;
+  double left = random_.uniform() * total;
+  for (const Chance& c : chances) {
+    left -= c.probability;
+    if (left < 0) return c.id;
+  }
+  return chances.back().id;  // rounding left a sliver past the last
+}
+
+TokenId Sampler::sample_drafted(std::span<const float> logits, std::span<const TokenId> history, TokenId drafted,
+                                std::span<const Chance> q) {
+  if (q.empty() || greedy()) return sample(logits, history);
+  const auto chance_of = [&](std::span<const Chance> chances) {
+    const auto found = std::find_if(chances.begin(), chances.end(), [&](const Chance& c) { return c.id == drafted; });
+    return found == chances.end() ? 0.0 : found->probability;
+  };
+  const std::span<const Chance> p = distribution(logits, history);
+  const double in_q = chance_of(q);
+  HONE_CHECK(in_q > 0);
+  if (random_.uniform() * in_q < chance_of(p)) return drafted;
+  for (const Chance& c : q) {
+    if (static_cast<size_t>(c.id) >= drafted_mass_.size()) drafted_mass_.resize(static_cast<size_t>(c.id) + 1);
+    drafted_mass_[static_cast<size_t>(c.id)] = c.probability;
+  }
+  residual_.clear();
+  for (const Chance& c : p) {
+    const double mass = static_cast<size_t>(c.id) < drafted_mass_.size() ? drafted_mass_[static_cast<size_t>(c.id)] : 0;
+    if (c.probability > mass) residual_.push_back({c.id, c.probability - mass});
+  }
+  for (const Chance& c : q) drafted_mass_[static_cast<size_t>(c.id)] = 0;
+  // p = q up to rounding leaves nothing and is refused with a probability of rounding only.
+  return residual_.empty() ? pick(p) : pick(residual_);
+}
+
+// Leaves what may be drawn in candidates_; greedy: the best alone.
+void Sampler::filter(std::span<const float> logits, std::span<const TokenId> history) {
   const std::span<const float> values = penalize(logits, history);
-  if (options_.temperature == 0) return argmax(values);
+  if (greedy()) {
+    const TokenId best = argmax(values);
+    candidates_.assign(1, {values[static_cast<size_t>(best)], best});
+    return;
+  }
   keep_top_k(values);
   if (options_.typical_p < 1) keep_typical();
   if (options_.top_p < 1) keep_top_p();
   if (options_.min_p > 0) keep_min_p();
-  return draw();
 }
 
 std::span<const float> Sampler::penalize(std::span<const float> logits, std::span<const TokenId> history) {

@@ -32,19 +32,25 @@ exec::Input make_input(const char* name, std::vector<int64_t>& values) {
 
 }  // namespace
 
+std::span<const float> CausalModel::feed_scored(std::span<const TokenId>) {
+  fail(ErrorKind::kUnsupported, "[generate] this model scores one token at a time; it cannot judge drafts");
+}
+
 LanguageModel::LanguageModel(const models::Model& model, exec::Device& device, const SessionOptions& options,
                              std::optional<ir::Graph> graph)
     : options_(options) {
   options_.context = choose_context(model, options.context);
-  HONE_CHECK(options.batch > 0 && options.chunk > 0);
+  HONE_CHECK(options.batch > 0 && options.chunk > 0 && options.scored > 0);
   options_.chunk = std::min(options.chunk, options_.context);
+  options_.scored = std::min(options.scored, options_.chunk);
   if (!graph) graph = model.graph({.max_context = options_.context, .select_rows = true, .with_cache = true});
   const ir::Shape& logits = graph->value(graph->outputs().at(0)).shape;
   HONE_CHECK(logits.size() == 2 && logits.back().known());
   vocab_ = logits.back().size;
 
   exec::PlanLimits limits;
-  limits.batch = limits.rows = options_.batch;
+  limits.batch = options_.batch;
+  limits.rows = options_.batch * options_.scored;
   limits.sequence = options_.chunk;
   limits.context = options_.context;
   limits.state_format = options_.cache_format;
@@ -54,9 +60,9 @@ LanguageModel::LanguageModel(const models::Model& model, exec::Device& device, c
   const auto most = static_cast<size_t>(options_.batch * options_.chunk);
   ids_.resize(most);
   positions_.resize(most);
-  logit_rows_.resize(static_cast<size_t>(options_.batch));
+  logit_rows_.resize(static_cast<size_t>(limits.rows));
   inputs_ = {make_input("input_ids", ids_), make_input("position_ids", positions_), make_input("logit_rows", logit_rows_)};
-  tokens_.reserve(static_cast<size_t>(options_.context));
+  tokens_.resize(static_cast<size_t>(options_.batch));
 }
 
 void LanguageModel::check_ids(std::span<const TokenId> ids) const {
@@ -67,57 +73,95 @@ void LanguageModel::check_ids(std::span<const TokenId> ids) const {
   }
 }
 
-std::span<const float> LanguageModel::run(std::span<const TokenId> ids, int64_t length) {
-  const int64_t rows = options_.batch;
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t past = states_.lengths()[static_cast<size_t>(row)];
-    for (int64_t i = 0; i < length; ++i) {
-      const auto at = static_cast<size_t>(row * length + i);
+void LanguageModel::check_room(int64_t row, int64_t count) const {
+  if (count <= context() - position(row)) return;
+  if (options_.batch == 1) {
+    fail(ErrorKind::kBadInput, "[generate] {} tokens after {} do not fit the context of {}; shorten the text or ask for a larger context", count,
+         position(row), context());
+  }
+  fail(ErrorKind::kBadInput, "[generate] batch row {}: {} tokens after {} do not fit the context of {}; shorten the text or ask for a larger context",
+       row, count, position(row), context());
+}
+
+std::span<const float> LanguageModel::run(std::span<const TokenId> ids, const Rectangle& r) {
+  for (int64_t row = 0; row < r.rows; ++row) {
+    const int64_t past = position(r.first + row);
+    for (int64_t i = 0; i < r.length; ++i) {
+      const auto at = static_cast<size_t>(row * r.length + i);
       ids_[at] = ids[at];
       positions_[at] = past + i;
     }
-    logit_rows_[static_cast<size_t>(row)] = (row + 1) * length - 1;
+    for (int64_t i = 0; i < r.scored; ++i) {
+      logit_rows_[static_cast<size_t>(row * r.scored + i)] = (row + 1) * r.length - r.scored + i;
+    }
   }
-  const auto used = static_cast<size_t>(rows * length);
-  inputs_[0].view.shape.assign({rows, length});
+  const auto used = static_cast<size_t>(r.rows * r.length), scored = static_cast<size_t>(r.rows * r.scored);
+  inputs_[0].view.shape.assign({r.rows, r.length});
   inputs_[0].view.bytes = std::as_bytes(std::span(ids_).first(used));
-  inputs_[1].view.shape.assign({rows, length});
+  inputs_[1].view.shape.assign({r.rows, r.length});
   inputs_[1].view.bytes = std::as_bytes(std::span(positions_).first(used));
-  inputs_[2].view.shape.assign({rows});
-  plan_->run(inputs_, &states_);
-  return {plan_->output(0).f32(), static_cast<size_t>(rows * vocab_)};
+  inputs_[2].view.shape.assign({r.rows * r.scored});
+  inputs_[2].view.bytes = std::as_bytes(std::span(logit_rows_).first(scored));
+  exec::RunOptions options;
+  options.first_row = r.first;
+  plan_->run(inputs_, &states_, options);
+  return {plan_->output(0).f32(), scored * static_cast<size_t>(vocab_)};
 }
 
 std::span<const float> LanguageModel::feed(std::span<const TokenId> ids) {
   HONE_CHECK(options_.batch == 1 && !ids.empty());
   check_ids(ids);
   const auto count = static_cast<int64_t>(ids.size());
-  if (count > context() - position()) {
-    fail(ErrorKind::kBadInput, "[generate] {} tokens after {} do not fit the context of {}; shorten the text or ask for a larger context", count,
-         position(), context());
-  }
+  check_room(0, count);
   std::span<const float> logits;
   for (int64_t at = 0; at < count; at += options_.chunk) {
     if (at > 0) throw_if_cancelled();
     const int64_t length = std::min(options_.chunk, count - at);
     const auto part = ids.subspan(static_cast<size_t>(at), static_cast<size_t>(length));
-    logits = run(part, length);
-    tokens_.insert(tokens_.end(), part.begin(), part.end());
+    logits = run(part, {.length = length});
+    append(0, part);
   }
+  return logits;
+}
+
+std::span<const float> LanguageModel::feed_scored(std::span<const TokenId> ids) {
+  const auto count = static_cast<int64_t>(ids.size());
+  HONE_CHECK(options_.batch == 1 && count >= 1 && count <= scored_rows());
+  check_ids(ids);
+  check_room(0, count);
+  const auto logits = run(ids, {.length = count, .scored = count});
+  append(0, ids);
   return logits;
 }
 
 std::span<const float> LanguageModel::feed_batch(std::span<const TokenId> one_per_row) {
   HONE_CHECK(static_cast<int64_t>(one_per_row.size()) == options_.batch);
-  check_ids(one_per_row);
-  for (int64_t row = 0; row < options_.batch; ++row) {
-    if (position(row) >= context()) {
-      fail(ErrorKind::kBadInput, "[generate] the context of {} tokens is full in batch row {}; ask for a larger context", context(), row);
-    }
+  return feed_rows(0, options_.batch, one_per_row);
+}
+
+std::span<const float> LanguageModel::feed_rows(int64_t first_row, int64_t rows, std::span<const TokenId> ids) {
+  HONE_CHECK(first_row >= 0 && rows > 0 && first_row + rows <= options_.batch && !ids.empty());
+  const int64_t length = static_cast<int64_t>(ids.size()) / rows;
+  HONE_CHECK(static_cast<int64_t>(ids.size()) == rows * length && length <= options_.chunk);
+  check_ids(ids);
+  for (int64_t row = first_row; row < first_row + rows; ++row) check_room(row, length);
+  const auto logits = run(ids, {.first = first_row, .rows = rows, .length = length});
+  for (int64_t row = 0; row < rows; ++row) {
+    append(first_row + row, ids.subspan(static_cast<size_t>(row * length), static_cast<size_t>(length)));
   }
-  const auto logits = run(one_per_row, 1);
-  tokens_.push_back(one_per_row[0]);
   return logits;
+}
+
+void LanguageModel::move_row(int64_t from, int64_t to) {
+  states_.move_row(from, to);
+  if (from == to) return;
+  tokens_[static_cast<size_t>(to)] = std::move(tokens_[static_cast<size_t>(from)]);
+  tokens_[static_cast<size_t>(from)].clear();
+}
+
+void LanguageModel::append(int64_t row, std::span<const TokenId> ids) {
+  auto& held = tokens_[static_cast<size_t>(row)];
+  held.insert(held.end(), ids.begin(), ids.end());
 }
 
 int64_t LanguageModel::position(int64_t row) const { return states_.lengths()[static_cast<size_t>(row)]; }
@@ -125,12 +169,12 @@ int64_t LanguageModel::position(int64_t row) const { return states_.lengths()[st
 void LanguageModel::truncate(int64_t length, int64_t row) {
   HONE_CHECK(length >= 0 && length <= position(row));
   states_.truncate(row, length);
-  if (row == 0) tokens_.resize(static_cast<size_t>(length));
+  tokens_[static_cast<size_t>(row)].resize(static_cast<size_t>(length));
 }
 
 void LanguageModel::reset() {
   states_.reset();
-  tokens_.clear();
+  for (auto& held : tokens_) held.clear();
 }
 
 }  // namespace hone::generate

@@ -11,6 +11,7 @@
 
 #include "exec/plan.h"
 #include "generate/sampler.h"
+#include "generate/speculation.h"
 #include "models/model.h"
 
 namespace hone::generate {
@@ -22,6 +23,10 @@ class CausalModel {
   // Appends ids to batch row 0 and returns the logits after the last one (valid until the next call).
   // Error(kBadInput) when the context is full or an id is not in the vocabulary.
   virtual std::span<const float> feed(std::span<const text::TokenId> ids) = 0;
+  // Appends at most scored_rows() ids and returns logits after each of them, [ids, vocab] (valid until the next
+  // call). Errors as feed(); Error(kUnsupported) where the model scores single tokens only.
+  virtual std::span<const float> feed_scored(std::span<const text::TokenId> ids);
+  virtual int64_t scored_rows() const { return 1; }
   virtual int64_t position(int64_t row = 0) const = 0;            // tokens held
   virtual void truncate(int64_t length, int64_t row = 0) = 0;     // keeps the first tokens of the row
   virtual int64_t context() const = 0;                            // most tokens a row can hold
@@ -31,7 +36,8 @@ class CausalModel {
 struct SessionOptions {
   int64_t context = 0;            // 0: the model's, at most 4096
   int64_t batch = 1;
-  int64_t chunk = 512;            // tokens per prefill run
+  int64_t chunk = 512;            // tokens per prefill run and batch row
+  int64_t scored = 1;             // most tokens that feed_scored() takes: drafts to judge and one more
   tensor::FormatId cache_format = tensor::FormatId::kF16;
 };
 
@@ -46,13 +52,22 @@ class LanguageModel : public CausalModel {
   // Sessions of one row only. Long prompts run in chunks; a cancel between two throws Error(kCancelled)
   // with the chunks before it kept.
   std::span<const float> feed(std::span<const text::TokenId> ids) override;
+  std::span<const float> feed_scored(std::span<const text::TokenId> ids) override;
+  int64_t scored_rows() const override { return options_.scored; }
   // One token for every batch row in lockstep; logits [batch, vocab].
   std::span<const float> feed_batch(std::span<const text::TokenId> one_per_row);
+  // Appends ids [rows, length] to `rows` batch rows from first_row on, at most chunk() each; the others rest. Logits
+  // after the last id of each, [rows, vocab]. Rows have lengths of their own.
+  std::span<const float> feed_rows(int64_t first_row, int64_t rows, std::span<const text::TokenId> ids);
+  // Row `to` gets what row `from` holds, which is empty then.
+  void move_row(int64_t from, int64_t to);
   int64_t position(int64_t row = 0) const override;
   void truncate(int64_t length, int64_t row = 0) override;
   void reset();
   int64_t context() const override { return options_.context; }
-  const std::vector<text::TokenId>& tokens() const override { return tokens_; }
+  int64_t chunk() const { return options_.chunk; }
+  const std::vector<text::TokenId>& tokens() const override { return tokens_.front(); }
+  const std::vector<text::TokenId>& tokens(int64_t row) const { return tokens_[static_cast<size_t>(row)]; }
   int64_t vocab_size() const { return vocab_; }
   int64_t batch() const { return options_.batch; }
   exec::Plan& plan() { return *plan_; }
@@ -60,14 +75,19 @@ class LanguageModel : public CausalModel {
 
  private:
   void check_ids(std::span<const text::TokenId> ids) const;
-  // One run of [rows, length] tokens, row by row; logits of each row's last.
-  std::span<const float> run(std::span<const text::TokenId> ids, int64_t length);
+  void check_room(int64_t row, int64_t count) const;
+  void append(int64_t row, std::span<const text::TokenId> ids);
+  // Tokens of one run: [rows, length] for the rows from `first` on; logits of the last `scored` of each.
+  struct Rectangle {
+    int64_t first = 0, rows = 1, length = 1, scored = 1;
+  };
+  std::span<const float> run(std::span<const text::TokenId> ids, const Rectangle& r);
 
   SessionOptions options_;
   int64_t vocab_ = 0;
   std::unique_ptr<exec::Plan> plan_;
   exec::StateSet states_;
-  std::vector<text::TokenId> tokens_;
+  std::vector<std::vector<text::TokenId>> tokens_;      // per batch row
   std::vector<int64_t> ids_, positions_, logit_rows_;   // inputs of a run, kept between runs
   std::vector<exec::Input> inputs_;
 };
@@ -80,6 +100,7 @@ struct GenerateOptions {
   int64_t max_tokens = -1;                 // -1: until the end of turn or the context is full
   std::vector<std::string> stop;           // text that ends the answer; not part of it
   bool ignore_end = false;
+  Speculator* speculator = nullptr;        // drafts tokens where the model scores several; not owned, null: none
   bool own_text = false;                   // the answer is a text of its own (a turn of a chat), not the rest of one: the
                                            // first space that SentencePiece gives every text is dropped
 };
@@ -90,6 +111,7 @@ struct GenerateResult {
   StopReason reason = StopReason::kEndOfTurn;
   double prefill_seconds = 0, decode_seconds = 0;
   int64_t prompt_tokens = 0;
+  SpeculationStats speculation;
 };
 
 // Continues `model` with prompt ids. on_text gets text as it becomes certain (whole characters, never part of
