@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "ir/graph.h"
@@ -46,7 +47,7 @@ struct KernelContext {
   std::span<std::byte> scratch;  // at least what scratch_bytes() asked for
 };
 
-// One node, compiled: chosen once, run many times, allocates nothing in run().
+// One step, a node or a group of them, compiled: chosen once, run many times, allocates nothing in run().
 class Kernel {
  public:
   virtual ~Kernel() = default;
@@ -73,6 +74,19 @@ class Device {
   virtual ThreadPool& pool() = 0;
   virtual bool supports(const ir::Graph& graph, const ir::Node& node) const = 0;
   virtual std::unique_ptr<Kernel> compile(const ir::Graph& graph, const ir::Node& node) = 0;
+  // Nodes that one kernel should run together, each list ascending; the rest run one by one. A group runs
+  // at the place of its last node; what only its members read has no memory. The plan refuses groups that
+  // overlap or break the order of steps (exec/grouping.h).
+  virtual std::vector<std::vector<ir::NodeId>> groups(const ir::Graph& graph) const {
+    (void)graph;
+    return {};
+  }
+  // The kernel of such a group. Its inputs and outputs are Grouping::edges() of the nodes. Called again when a
+  // constant is bound to other bytes: whatever format supports() takes must do.
+  virtual std::unique_ptr<Kernel> compile_group(const ir::Graph& graph, std::span<const ir::NodeId> nodes) {
+    (void)graph, (void)nodes;
+    return nullptr;
+  }
   // Storage of KV caches this device can attend over.
   virtual bool supports_state(tensor::FormatId format) const = 0;
 };

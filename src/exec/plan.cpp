@@ -1,5 +1,8 @@
-// Compiles a graph: support check, lazy constants, arena layout by lifetimes, one kernel per node.
+// Compiles a graph: support check, lazy constants, one kernel per node or group of the device, arena layout
+// by lifetimes.
 #include "exec/plan.h"
+
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -7,6 +10,7 @@
 
 #include "base/error.h"
 #include "exec/arena_layout.h"
+#include "exec/grouping.h"
 #include "exec/plan_impl.h"
 #include "ir/op_table.h"
 
@@ -111,8 +115,40 @@ void Plan::Impl::materialise() {
   }
 }
 
-// Gives every value a place: constants and inputs where they are, views where their source is, the rest
-// in the arena.
+void Plan::Impl::compile(Step& step) {
+  step.kernel = step.nodes.size() == 1 ? device.compile(graph, graph.nodes()[static_cast<size_t>(step.node)])
+                                       : device.compile_group(graph, step.nodes);
+  HONE_CHECK(step.kernel && (step.nodes.size() == 1 || !step.kernel->is_view()));
+}
+
+void Plan::Impl::make_steps() {
+  Grouping grouping(graph);
+  for (const auto& nodes : device.groups(graph)) {
+    if (grouping.join(nodes)) continue;
+    fail(ErrorKind::kUnsupported, "[exec] graph '{}': device {} groups nodes {} against the order",
+         graph.name(), device.name(), fmt::join(nodes, ", "));
+  }
+  for (size_t n = 0; n < graph.nodes().size(); ++n) {
+    const auto id = static_cast<ir::NodeId>(n);
+    if (grouping.taken(id)) continue;
+    const ir::Node& node = graph.nodes()[n];
+    steps.push_back({id, {id}, node.inputs, node.outputs, nullptr, {}, {}, {}});
+  }
+  for (const auto& nodes : grouping.groups()) {
+    GroupEdges edges = grouping.edges(nodes);
+    steps.push_back(
+        {nodes.back(), nodes, std::move(edges.inputs), std::move(edges.outputs), nullptr, {}, {}, {}});
+  }
+  std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.node < b.node; });
+  step_of.resize(graph.nodes().size());
+  for (size_t s = 0; s < steps.size(); ++s) {
+    for (const ir::NodeId n : steps[s].nodes) step_of[static_cast<size_t>(n)] = s;
+    compile(steps[s]);
+  }
+}
+
+// Gives every value that a step writes a place: constants and inputs where they are, views where their source
+// is, the rest in the arena.
 void Plan::Impl::place_values() {
   const auto& values = graph.values();
   places.assign(values.size(), {});
@@ -134,18 +170,17 @@ void Plan::Impl::place_values() {
   std::vector<int> root(values.size(), -1);  // arena values: index into lifetimes
   std::vector<Lifetime> lifetimes;
   std::vector<size_t> owners;
-  const int end = static_cast<int>(graph.nodes().size());
+  const int end = static_cast<int>(steps.size());
   for (int n = 0; n < end; ++n) {
     const Step& step = steps[static_cast<size_t>(n)];
-    const ir::Node& node = graph.nodes()[static_cast<size_t>(n)];
-    for (const ir::ValueId in : node.inputs)
+    for (const ir::ValueId in : step.reads)
       if (in != ir::kNoValue && root[static_cast<size_t>(in)] >= 0)
         lifetimes[static_cast<size_t>(root[static_cast<size_t>(in)])].last = n;
-    for (size_t o = 0; o < node.outputs.size(); ++o) {
-      const auto out = static_cast<size_t>(node.outputs[o]);
+    for (size_t o = 0; o < step.writes.size(); ++o) {
+      const auto out = static_cast<size_t>(step.writes[o]);
       if (places[out].kind == Place::Kind::kState) continue;
       if (o == 0 && step.kernel->is_view()) {
-        const auto source = static_cast<size_t>(node.inputs[0]);
+        const auto source = static_cast<size_t>(step.reads[0]);
         places[out] = places[source];
         root[out] = root[source];
         continue;
@@ -224,30 +259,29 @@ void Plan::Impl::place_pointer(Buffer& buffer, ir::ValueId id, StateBuffer** sta
 
 void Plan::Impl::lay_out_buffers() {
   size_t count = graph.outputs().size(), slots = 0;
-  for (const ir::Node& node : graph.nodes()) {
-    count += node.inputs.size() + node.outputs.size();
-    slots += node.inputs.size();
+  for (const Step& step : steps) {
+    count += step.reads.size() + step.writes.size();
+    slots += step.reads.size();
   }
   buffers.assign(count, {});
   state_slots.assign(slots, nullptr);
   Buffer* buffer = buffers.data();
   StateBuffer** slot = state_slots.data();
   for (Step& step : steps) {
-    const ir::Node& node = graph.nodes()[static_cast<size_t>(step.node)];
-    step.inputs = {buffer, node.inputs.size()};
-    step.outputs = {buffer + node.inputs.size(), node.outputs.size()};
-    step.states = {slot, node.inputs.size()};
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (node.inputs[i] == ir::kNoValue) continue;
-      step.inputs[i] = describe(node.inputs[i], maxima);
-      place_pointer(step.inputs[i], node.inputs[i], &step.states[i]);
+    step.inputs = {buffer, step.reads.size()};
+    step.outputs = {buffer + step.reads.size(), step.writes.size()};
+    step.states = {slot, step.reads.size()};
+    for (size_t i = 0; i < step.reads.size(); ++i) {
+      if (step.reads[i] == ir::kNoValue) continue;
+      step.inputs[i] = describe(step.reads[i], maxima);
+      place_pointer(step.inputs[i], step.reads[i], &step.states[i]);
     }
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      step.outputs[i] = describe(node.outputs[i], maxima);
-      place_pointer(step.outputs[i], node.outputs[i], nullptr);
+    for (size_t i = 0; i < step.writes.size(); ++i) {
+      step.outputs[i] = describe(step.writes[i], maxima);
+      place_pointer(step.outputs[i], step.writes[i], nullptr);
     }
-    buffer += node.inputs.size() + node.outputs.size();
-    slot += node.inputs.size();
+    buffer += step.reads.size() + step.writes.size();
+    slot += step.reads.size();
   }
   outputs = {buffer, graph.outputs().size()};
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -258,9 +292,8 @@ void Plan::Impl::lay_out_buffers() {
 
 void Plan::Impl::reserve_scratch(const Step& step) {
   std::vector<Buffer> in, out;  // at the limits, whatever the last run bound
-  const ir::Node& node = graph.nodes()[static_cast<size_t>(step.node)];
-  for (const ir::ValueId id : node.inputs) in.push_back(id == ir::kNoValue ? Buffer{} : describe(id, maxima));
-  for (const ir::ValueId id : node.outputs) out.push_back(describe(id, maxima));
+  for (const ir::ValueId id : step.reads) in.push_back(id == ir::kNoValue ? Buffer{} : describe(id, maxima));
+  for (const ir::ValueId id : step.writes) out.push_back(describe(id, maxima));
   const size_t bytes = step.kernel->scratch_bytes(in, out, device.pool().size());
   if (bytes > scratch.size()) scratch = Pages(bytes);
 }
@@ -282,12 +315,7 @@ std::unique_ptr<Plan> Plan::compile(ir::Graph graph, Device& device, const PlanL
     for (const ir::ValueId in : nodes[n].inputs)
       if (in != ir::kNoValue) impl.users[static_cast<size_t>(in)].push_back(static_cast<ir::NodeId>(n));
   impl.materialise();
-  for (size_t n = 0; n < nodes.size(); ++n) {
-    Step step;
-    step.node = static_cast<ir::NodeId>(n);
-    step.kernel = device.compile(impl.graph, nodes[n]);
-    impl.steps.push_back(std::move(step));
-  }
+  impl.make_steps();
   impl.place_values();
   impl.lay_out_buffers();
   for (const Step& step : impl.steps) impl.reserve_scratch(step);
@@ -326,13 +354,16 @@ void Plan::rebind(ir::ValueId constant, tensor::FormatId format, std::span<const
     fail(ErrorKind::kUnsupported, "[exec] node '{}' cannot read '{}' as {}", node,
          p.graph.value(constant).name, tensor::format(format).name);
   }
+  size_t last = p.steps.size();
   for (const ir::NodeId n : users) {
-    Step& step = p.steps[static_cast<size_t>(n)];
-    const ir::Node& node = p.graph.nodes()[static_cast<size_t>(n)];
-    step.kernel = p.device.compile(p.graph, node);
+    const size_t index = p.step_of[static_cast<size_t>(n)];
+    if (index == last) continue;  // the node before was of the same step
+    last = index;
+    Step& step = p.steps[index];
+    p.compile(step);
     p.reserve_scratch(step);
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (node.inputs[i] != constant) continue;
+    for (size_t i = 0; i < step.reads.size(); ++i) {
+      if (step.reads[i] != constant) continue;
       step.inputs[i].format = format;
       step.inputs[i].data = const_cast<std::byte*>(bytes.data());
       step.inputs[i].bytes = bytes.size();
@@ -342,6 +373,13 @@ void Plan::rebind(ir::ValueId constant, tensor::FormatId format, std::span<const
 
 void Plan::set_observer(Observer observer) {
   impl_->observer = std::move(observer);
+}
+std::span<const ir::NodeId> Plan::step_nodes(ir::NodeId node) const {
+  HONE_CHECK(node >= 0 && static_cast<size_t>(node) < impl_->step_of.size());
+  return impl_->steps[impl_->step_of[static_cast<size_t>(node)]].nodes;
+}
+size_t Plan::steps() const {
+  return impl_->steps.size();
 }
 const ir::Graph& Plan::graph() const {
   return impl_->graph;
@@ -357,10 +395,9 @@ uint64_t Plan::weight_bytes() const {
   std::set<const std::byte*> seen;  // a tied head and its embedding are the same bytes
   uint64_t total = 0;
   for (const Step& step : impl_->steps) {
-    const ir::Node& node = impl_->graph.nodes()[static_cast<size_t>(step.node)];
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
+    for (size_t i = 0; i < step.reads.size(); ++i) {
       const ir::Constant* constant =
-          node.inputs[i] == ir::kNoValue ? nullptr : impl_->graph.constant_of(node.inputs[i]);
+          step.reads[i] == ir::kNoValue ? nullptr : impl_->graph.constant_of(step.reads[i]);
       if (!constant || !step.kernel->reads_whole(i) || !seen.insert(constant->bytes.data()).second) continue;
       total += constant->bytes.size();
     }

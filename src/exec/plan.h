@@ -42,7 +42,8 @@ class StateSet {
 };
 
 // What a run left in the arena before some of its nodes, so that a later run with the same inputs can start
-// there: trials that change a constant of a late layer need not compute the early ones again.
+// there: trials that change a constant of a late layer need not compute the early ones again. A point inside a
+// group of the device is refused; devices that multiply exactly make no groups.
 class Recording {
  public:
   // points: node ids, ascending. The state before each of them is kept.
@@ -88,10 +89,15 @@ class Plan {
   Buffer output(size_t index) const;
   Buffer output(std::string_view name) const;
 
-  // Called after each node of a run with its buffers (calibration statistics, profiling). Null: off.
+  // Called after each step of a run with its last node and the step's buffers (calibration statistics,
+  // profiling). A step is one node, unless the device groups: see step_nodes(). Null: off.
   using Observer = std::function<void(const ir::Node&, std::span<const Buffer> inputs,
                                       std::span<const Buffer> outputs, double seconds)>;
   void set_observer(Observer observer);
+  // All nodes, ascending, of the step that runs this one. Of one node: buffers are the node's inputs and
+  // outputs; of more: in the order of Grouping::edges().
+  std::span<const ir::NodeId> step_nodes(ir::NodeId node) const;
+  size_t steps() const;  // per run, views included
 
   // Replaces the bytes of a constant (same shape, any format the kernel supports). The bytes must outlive
   // their use. Cheap: for trials of one tensor in another format.

@@ -17,7 +17,9 @@ struct Place {
 };
 
 struct Step {
-  ir::NodeId node = 0;
+  ir::NodeId node = 0;  // the last of them
+  std::vector<ir::NodeId> nodes;
+  std::vector<ir::ValueId> reads, writes;  // values of the buffers; kNoValue: absent
   std::unique_ptr<Kernel> kernel;
   std::span<Buffer> inputs, outputs;  // into Plan::Impl::buffers
   std::span<StateBuffer*> states;     // into Plan::Impl::state_slots, parallel to inputs
@@ -34,7 +36,8 @@ struct Plan::Impl {
   std::vector<int64_t> bound;   // per symbol, of the last run
   std::vector<int64_t> next;    // per symbol, of the run being set up
   std::vector<Place> places;    // per value
-  std::vector<Step> steps;
+  std::vector<Step> steps;      // ascending by node
+  std::vector<size_t> step_of;  // per node
   std::vector<Buffer> buffers;  // of all steps, then of the graph's outputs
   std::vector<StateBuffer*> state_slots;
   std::span<Buffer> outputs;
@@ -66,7 +69,7 @@ struct Plan::Impl {
   ir::SymbolId batch_symbol = -1, past_symbol = -1, sequence_symbol = -1;
 
   Pages arena, scratch;
-  std::vector<std::vector<ir::NodeId>> users;  // per value: steps that read it
+  std::vector<std::vector<ir::NodeId>> users;  // per value: nodes that read it
   Observer observer;
 
   // plan.cpp
@@ -74,6 +77,8 @@ struct Plan::Impl {
   void check_support() const;
   void check_states() const;
   void materialise();
+  void make_steps();
+  void compile(Step& step);
   void place_values();
   void lay_out_buffers();
   Buffer describe(ir::ValueId value, std::span<const int64_t> symbols) const;
@@ -85,6 +90,7 @@ struct Plan::Impl {
     size_t offset, bytes;
   };
   std::vector<Span> alive_before(ir::NodeId node) const;
+  void check_points(const Recording& recording) const;
 
   // plan_run.cpp
   void bind_inputs(std::span<const Input> inputs, const StateSet* states, int64_t first_row);

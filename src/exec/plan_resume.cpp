@@ -13,6 +13,18 @@ uint64_t Recording::bytes() const {
   return total;
 }
 
+// Some of a group's nodes before the point and some behind it: neither can be skipped.
+void Plan::Impl::check_points(const Recording& recording) const {
+  for (const ir::NodeId point : recording.points())
+    for (const Step& step : steps)
+      if (step.nodes.front() < point && step.node >= point)
+        fail(ErrorKind::kUsage,
+             "[exec] graph '{}': node '{}' runs inside a step of {} nodes; a run can start only between "
+             "steps (use an "
+             "exact device)",
+             graph.name(), graph.nodes().at(static_cast<size_t>(point)).name, step.nodes.size());
+}
+
 // Arena values written before the node and read by it or later. A view and its root name the same bytes;
 // keeping both is harmless.
 std::vector<Plan::Impl::Span> Plan::Impl::alive_before(ir::NodeId node) const {

@@ -197,6 +197,8 @@ void Plan::run(std::span<const Input> inputs, StateSet* states, const RunOptions
   const int64_t batch = p.batch_symbol >= 0 ? p.bound[static_cast<size_t>(p.batch_symbol)] : 1;
   const std::span<const int64_t> past(p.past.data(), static_cast<size_t>(std::max<int64_t>(0, batch)));
   ThreadPool& pool = p.device.pool();
+  if (options.record) p.check_points(*options.record);
+  if (options.resume) p.check_points(*options.resume);
   const ir::NodeId first = options.resume ? restore(*options.resume, options.point) : 0;
   size_t next_point = 0;
   for (Step& step : p.steps) {
