@@ -50,6 +50,15 @@ Outputs rotary_embedding(const InferContext& c);
 Outputs attention(const InferContext& c);
 Outputs reduce(const InferContext& c);
 
+Outputs matmul_transposed(const InferContext& c);
+Outputs weight_gradient(const InferContext& c);
+Outputs rms_normalization_gradient(const InferContext& c);
+Outputs elementwise_gradient(const InferContext& c);
+Outputs attention_gradient(const InferContext& c);
+Outputs gather_gradient(const InferContext& c);
+Outputs sum_to(const InferContext& c);
+Outputs reshape_like(const InferContext& c);
+
 Outputs gather(const InferContext& c);
 Outputs reshape(const InferContext& c);
 Outputs transpose(const InferContext& c);

@@ -49,6 +49,17 @@ const std::vector<OpInfo>& table() {
       {"Where", 3, 3, 1, infer::where},
       {"QuantizeLinear", 2, 3, 1, infer::quantize_linear},
       {"DequantizeLinear", 2, 3, 1, infer::dequantize_linear},
+      // What reverse-mode differentiation needs beyond ONNX; see infer_gradient.cpp.
+      {"hone.MatMulTransposed", 2, 2, 1, infer::matmul_transposed},
+      {"hone.WeightGradient", 2, 2, 1, infer::weight_gradient},
+      {"hone.RMSNormalizationGradient", 3, 3, 2, infer::rms_normalization_gradient},
+      {"hone.SwishGradient", 2, 2, 1, infer::elementwise_gradient},
+      {"hone.GeluGradient", 2, 2, 1, infer::elementwise_gradient},
+      {"hone.SoftmaxGradient", 2, 2, 1, infer::elementwise_gradient},
+      {"hone.AttentionGradient", 4, 4, 3, infer::attention_gradient},
+      {"hone.GatherGradient", 3, 3, 1, infer::gather_gradient},
+      {"hone.SumTo", 2, 2, 1, infer::sum_to},
+      {"hone.ReshapeLike", 2, 2, 1, infer::reshape_like},
   };
   return rows;
 }

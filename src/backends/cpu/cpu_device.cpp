@@ -17,7 +17,7 @@ const CpuOp* find(std::string_view name) {
   static const auto index = [] {
     std::unordered_map<std::string_view, const CpuOp*> map;
     for (const auto& list :
-         {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops()})
+         {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops(), gradient_ops()})
       for (const CpuOp& op : list) map.emplace(op.name, &op);
     return map;
   }();

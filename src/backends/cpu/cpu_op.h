@@ -30,6 +30,7 @@ std::span<const CpuOp> row_ops();
 std::span<const CpuOp> attention_ops();
 std::span<const CpuOp> view_ops();
 std::span<const CpuOp> layout_ops();
+std::span<const CpuOp> gradient_ops();
 
 // Questions that supports() functions ask. An absent input answers false to is_*, true to *_or_absent.
 bool has_input(const ir::Node& node, size_t i);

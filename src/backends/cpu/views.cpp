@@ -26,6 +26,7 @@ std::span<const CpuOp> view_ops() {
       {"Identity", supports, view},
       {"Unsqueeze", supports, view},
       {"Squeeze", supports, view},
+      {"hone.ReshapeLike", supports, view},
   };
   return ops;
 }
