@@ -161,10 +161,13 @@ std::string without_controls(std::string_view text) {
 
 std::string stats_line(const generate::GenerateResult& r) {
   const auto rate = [](double tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; };
-  return fmt::format("{} prompt tokens at {:.1f} tokens/s, {} tokens at {:.1f} tokens/s, {}", r.prompt_tokens,
-                     rate(static_cast<double>(r.prompt_tokens), r.prefill_seconds), r.ids.size(),
-                     rate(static_cast<double>(r.ids.size()), r.decode_seconds),
-                     generate::stop_reason_name(r.reason));
+  std::string line = fmt::format("{} prompt tokens at {:.1f} tokens/s, {} tokens at {:.1f} tokens/s",
+                                 r.prompt_tokens,
+                                 rate(static_cast<double>(r.prompt_tokens), r.prefill_seconds), r.ids.size(),
+                                 rate(static_cast<double>(r.ids.size()), r.decode_seconds));
+  if (r.speculation.drafted > 0)
+    line += fmt::format(", {} of {} drafted tokens accepted", r.speculation.accepted, r.speculation.drafted);
+  return line + ", " + generate::stop_reason_name(r.reason);
 }
 
 void chat_loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer,

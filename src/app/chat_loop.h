@@ -39,7 +39,7 @@ std::string without_controls(std::string_view text);
 void chat_loop(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer,
                const std::string& template_source, const ChatLoopOptions& options);
 
-// "12 prompt tokens at 345.6 tokens/s, 78 tokens at 90.1 tokens/s, end of turn"
+// "12 prompt tokens at 345.6 tokens/s, 78 tokens at 90.1 tokens/s, 20 of 31 drafted tokens accepted, end of turn"
 std::string stats_line(const generate::GenerateResult& result);
 
 }  // namespace hone::app

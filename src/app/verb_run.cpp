@@ -10,6 +10,7 @@
 #include "app/flags.h"
 #include "app/model_argument.h"
 #include "app/run_graph.h"
+#include "app/speculation_flags.h"
 #include "app/text_input.h"
 #include "app/validators.h"
 #include "app/verbs.h"
@@ -51,6 +52,7 @@ class RunVerb : public Verb {
     cache_.add(command);
     device_.add(command);
     adapters_.add(command);
+    speculation_.add(command);
     add_sampling_flags(command, generate_.sampling);
     seed_option_ = command.get_option("--seed");
     command.add_option("--input", inputs_, "Run the graph once with this array; may be repeated")
@@ -67,6 +69,7 @@ class RunVerb : public Verb {
     if (raw_ && !system_.empty())
       fail(ErrorKind::kUsage, "--system needs the chat template, --raw leaves it out");
     generate::validate(generate_.sampling);
+    speculation_.check();
     session_.cache_format = cache_.format();
     const bool interactive = prompt_option_->count() == 0 && ::isatty(STDIN_FILENO);
     if (inputs_.empty() && interactive && console.json())
@@ -74,6 +77,9 @@ class RunVerb : public Verb {
     if (inputs_.empty() && interactive && raw_)
       fail(ErrorKind::kUsage, "--raw needs a prompt or a pipe on stdin");
     const auto path = resolve_model(model_, console.progress());
+    std::filesystem::path draft_path;
+    if (speculation_.has_draft_model())
+      draft_path = resolve_model(speculation_.draft_model(), console.progress());
     if (!output_.empty()) check_output(output_, path);
     models::Model model = models::open_model(path);
     adapters_.open(model);
@@ -84,7 +90,10 @@ class RunVerb : public Verb {
     const auto tokenizer = models::load_tokenizer(*model.checkpoint);
     const std::string source = raw_ ? "" : models::chat_template_source(*model.checkpoint);
     const std::string prompt = interactive ? "" : prompt_option_->count() > 0 ? prompt_ : read_pipe();
+    session_.scored = speculation_.scored();
     generate::LanguageModel language_model(model, *device, session_, adapted(model));
+    generate_.speculator = speculation_.open(language_model, *tokenizer, model.checkpoint->source_name(), draft_path,
+                                             *device, session_);
     if (!interactive) return answer_once(console, language_model, *tokenizer, source, prompt);
     ChatLoopOptions options{system_, generate_, stats_};
     chat_loop(console, language_model, *tokenizer, source, options);
@@ -151,7 +160,11 @@ class RunVerb : public Verb {
                           {"ids", result.ids},
                           {"seed", generate_.sampling.seed},
                           {"prefill_seconds", result.prefill_seconds},
-                          {"decode_seconds", result.decode_seconds}});
+                          {"decode_seconds", result.decode_seconds},
+                          {"speculation",
+                           {{"drafted", result.speculation.drafted},
+                            {"accepted", result.speculation.accepted},
+                            {"runs", result.speculation.runs}}}});
     } else {
       console.print("\n");
       if (stats_) console.note(stats_line(result));
@@ -168,6 +181,7 @@ class RunVerb : public Verb {
   CacheFlag cache_;
   DeviceFlags device_;
   AdapterFlags adapters_;
+  SpeculationFlags speculation_;
 };
 
 }  // namespace

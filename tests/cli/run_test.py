@@ -68,6 +68,50 @@ class Answers(CliTest):
         self.assertLessEqual(answer["prompt_tokens"] + len(answer["ids"]), 17)
 
 
+class Speculation(CliTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = write_tiny_model(cls.folder / "tiny")
+        cls.other = write_tiny_model(cls.folder / "other", layers=1, seed=2)
+        cls.greedy = ("run", cls.model, "hello hello hello", "--temperature", "0", "--max-tokens", "60", "--ignore-end")
+
+    def test_the_same_words_whoever_guesses(self):
+        plain = self.json_of(*self.greedy, "--speculate", "off")
+        self.assertEqual(plain["speculation"], {"drafted": 0, "accepted": 0, "runs": 0})
+        looked_up = self.json_of(*self.greedy, "--speculate", "ngram", "--draft-tokens", "3")
+        self.assertEqual(looked_up["ids"], plain["ids"])
+        self.assertGreater(looked_up["speculation"]["drafted"], 0)
+        self.assertLessEqual(looked_up["speculation"]["drafted"], 3 * looked_up["speculation"]["runs"])
+        self.assertEqual(self.json_of(*self.greedy)["ids"], plain["ids"])
+        for draft in (self.model, self.other):
+            drafted = self.json_of(*self.greedy, "--draft", draft)
+            self.assertEqual(drafted["ids"], plain["ids"])
+        same = self.json_of(*self.greedy, "--draft", self.model)["speculation"]
+        self.assertGreater(same["drafted"], 0)
+        self.assertEqual(same["accepted"], same["drafted"])
+
+    def test_lookup_keeps_the_text_of_a_seed(self):
+        args = ("run", self.model, "hello", "--temperature", "0.1", "--max-tokens", "50", "--ignore-end", "--seed", "3")
+        self.assertEqual(self.json_of(*args, "--speculate", "off")["ids"], self.json_of(*args, "--speculate", "ngram")["ids"])
+
+    def test_statistics_tell_of_drafts(self):
+        said = self.ok(*self.greedy, "--speculate", "ngram", "--stats").err
+        self.assertRegex(said, r"\d+ of \d+ drafted tokens accepted")
+        self.assertNotIn("drafted", self.ok(*self.greedy, "--speculate", "off", "--stats").err)
+
+    def test_refusals(self):
+        self.fails(2, *self.greedy, "--draft", self.other, "--speculate", "off", says="--draft")
+        self.fails(2, *self.greedy, "--speculate", "sometimes", says="sometimes")
+        self.fails(2, *self.greedy, "--draft-tokens", "0", says="draft-tokens")
+        strange = write_tiny_model(self.folder / "strange")
+        vocabulary = strange / "tokenizer.json"
+        text = vocabulary.read_text()
+        self.assertIn('"<|user|>"', text)
+        vocabulary.write_text(text.replace('"<|user|>"', '"<|human|>"'))
+        self.fails(2, *self.greedy, "--draft", strange, says="cannot draft for")
+
+
 class Graph(CliTest):
     @classmethod
     def setUpClass(cls):
