@@ -12,6 +12,7 @@ namespace {
 // clang-format off
 #include "kernels/formats.inc"
 #include "kernels/formats_grid.inc"
+#include "kernels/dense_dot_avx2.h"
 #include "kernels/dense.inc"
 #include "kernels/dense_formats.inc"
 #include "kernels/dense_formats_grid.inc"
@@ -23,7 +24,7 @@ namespace {
 
 const DenseTable& avx2_dense() {
   static const avx2::DenseFormats formats = avx2::make_formats();
-  static const DenseTable table{avx2::kR,       avx2::kLanes,     avx2::find_tile,
+  static const DenseTable table{avx2::kR,       avx2::kLanes,     avx2::find_kernel,
                                 avx2::quantize, avx2::make_panel, formats.rows};
   return table;
 }

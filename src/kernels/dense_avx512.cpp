@@ -12,6 +12,7 @@ namespace {
 // clang-format off
 #include "kernels/formats.inc"
 #include "kernels/formats_grid.inc"
+#include "kernels/dense_dot_avx512.h"
 #include "kernels/dense.inc"
 #include "kernels/dense_formats.inc"
 #include "kernels/dense_formats_grid.inc"
@@ -23,7 +24,7 @@ namespace {
 
 const DenseTable& avx512_dense() {
   static const avx512::DenseFormats formats = avx512::make_formats();
-  static const DenseTable table{avx512::kR,       avx512::kLanes,     avx512::find_tile,
+  static const DenseTable table{avx512::kR,       avx512::kLanes,     avx512::find_kernel,
                                 avx512::quantize, avx512::make_panel, formats.rows};
   return table;
 }

@@ -16,6 +16,7 @@ namespace {
 // clang-format off
 #include "kernels/formats.inc"
 #include "kernels/formats_grid.inc"
+#include "kernels/dense_dot_scalar.h"
 #include "kernels/dense.inc"
 #include "kernels/dense_formats.inc"
 #include "kernels/dense_formats_grid.inc"
@@ -27,7 +28,7 @@ namespace {
 
 const DenseTable& scalar_dense() {
   static const scalar::DenseFormats formats = scalar::make_formats();
-  static const DenseTable table{scalar::kR,       scalar::kLanes,     scalar::find_tile,
+  static const DenseTable table{scalar::kR,       scalar::kLanes,     scalar::find_kernel,
                                 scalar::quantize, scalar::make_panel, formats.rows};
   return table;
 }

@@ -19,7 +19,7 @@ using tensor::FormatId;
 
 std::vector<Isa> isas() {
   std::vector<Isa> list;
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512})
+  for (const Isa isa : kIsas)
     if (isa_supported(isa)) list.push_back(isa);
   return list;
 }
@@ -49,7 +49,7 @@ std::vector<FormatId> formats(size_t step = 1) {
   std::vector<FormatId> list;
   size_t grouped = 0;
   const auto add = [&](const tensor::QuantFormat& f) {
-    if (tensor::grouped_layout(f.id) && grouped++ % step != 0) return;
+    if (!f.decode || !f.encode || (tensor::grouped_layout(f.id) && grouped++ % step != 0)) return;
     if (dense_plan(scalar_table(), {f.id, nullptr, 1, 256}, Activations::k8)) list.push_back(f.id);
   };
   for (const auto& f : tensor::all_formats()) add(f);
@@ -57,15 +57,43 @@ std::vector<FormatId> formats(size_t step = 1) {
   return list;
 }
 
+// Codes as the format unpacks them, and of formats that only decode by the rounding of their values.
 struct Unpacked {
-  std::vector<uint8_t> codes;
+  std::vector<int> codes;  // less the centre
   std::vector<float> scales, minima;
 };
-Unpacked unpack(const DensePlan& plan, const std::byte* src, size_t n) {
-  Unpacked u{std::vector<uint8_t>(n), std::vector<float>(n / plan.format.piece),
-             std::vector<float>(n / plan.format.piece)};
+struct Quantized {
+  std::vector<int> codes;
+  std::vector<float> scales;
+};
+// 32 elements share a scale; by the same float operations as the kernels.
+Quantized quantized(const float* x, size_t cols, int reach) {
+  const auto most = static_cast<float>(reach);
+  Quantized q;
+  for (size_t b = 0; b < cols; b += 32) {
+    float top = 0;
+    for (size_t k = b; k < b + 32; ++k) top = std::max(top, std::fabs(x[k]));
+    const float inverse = top > 1e-30f ? most / top : 0.0f;
+    for (size_t k = b; k < b + 32; ++k) q.codes.push_back(static_cast<int>(std::nearbyint(x[k] * inverse)));
+    q.scales.push_back(top * (1.0f / most));
+  }
+  return q;
+}
+Unpacked unpack(const DensePlan& plan, FormatId id, const std::byte* src, size_t n) {
+  const size_t pieces = n / plan.format.piece;
+  Unpacked u{{}, std::vector<float>(pieces), std::vector<float>(pieces)};
+  if (plan.format.decode) {
+    std::vector<float> values(n);
+    tensor::format(id).decode(src, values.data(), n);
+    Quantized q = quantized(values.data(), n, plan.kernel.reach);
+    u.codes = std::move(q.codes);
+    u.scales = std::move(q.scales);
+    return u;
+  }
+  std::vector<uint8_t> codes(n);
   plan.format.unpack(&plan.view, reinterpret_cast<const uint8_t*>(src), n,
-                     {u.codes.data(), u.scales.data(), u.minima.data(), 1});
+                     {codes.data(), u.scales.data(), u.minima.data(), 1});
+  for (const uint8_t code : codes) u.codes.push_back(int{code} - plan.format.centre);
   return u;
 }
 
@@ -116,13 +144,14 @@ TEST(ManyRows, CodesAreTheValuesOfTheReference) {
     for (const Isa isa : isas()) {
       const DensePlan plan = dense_plan(table_for(isa), {id, nullptr, 1, 256}, Activations::k8);
       ASSERT_TRUE(plan) << f.name;
-      const Unpacked u = unpack(plan, bytes.data(), n);
+      if (plan.format.decode) continue;
+      const Unpacked u = unpack(plan, id, bytes.data(), n);
       size_t wrong = 0;
       for (size_t i = 0; i < n; ++i) {
-        ASSERT_LE(u.codes[i], plan.format.top) << f.name;
+        ASSERT_LE(u.codes[i] + plan.format.centre, plan.format.top) << f.name;
         const float d = u.scales[i / plan.format.piece];
         const float m = plan.format.minima ? u.minima[i / plan.format.piece] : 0.0f;
-        const double value = double{d} * (u.codes[i] - plan.format.centre) + m;
+        const double value = double{d} * u.codes[i] + m;
         const double least = 1e-6 * (std::fabs(double{d} * plan.format.top) + std::fabs(double{m}));
         const bool same = std::isfinite(expected[i])
                               ? std::fabs(value - expected[i]) <= least
@@ -134,37 +163,22 @@ TEST(ManyRows, CodesAreTheValuesOfTheReference) {
   }
 }
 
-// One activation row as codes, by the same float operations.
-struct Quantized {
-  std::vector<int> codes;
-  std::vector<float> scales;
-};
-Quantized quantized(const float* x, size_t cols, bool words) {
-  const float reach = words ? 32767.0f : 127.0f;
-  Quantized q;
-  for (size_t b = 0; b < cols; b += 32) {
-    float top = 0;
-    for (size_t k = b; k < b + 32; ++k) top = std::max(top, std::fabs(x[k]));
-    const float inverse = top > 1e-30f ? reach / top : 0.0f;
-    for (size_t k = b; k < b + 32; ++k) q.codes.push_back(static_cast<int>(std::nearbyint(x[k] * inverse)));
-    q.scales.push_back(top / reach);
-  }
-  return q;
-}
-
-// The product as dense.inc defines it, on one slice of depth.
+// The product as dense.inc defines it.
 float plain_product(const DensePlan& plan, const Unpacked& w, const Quantized& x, size_t cols, float bias) {
   const size_t piece = plan.format.piece;
+  const int lower = plan.kernel.shift - plan.format.centre;
   float total = 0;
   for (size_t k = 0; k < cols; k += piece) {
     int32_t sum = 0, of_x = 0;
     for (size_t i = k; i < k + piece; ++i) {
-      sum += (w.codes[i] - plan.format.centre) * x.codes[i];
+      sum += (w.codes[i] - lower) * x.codes[i];
       of_x += x.codes[i];
     }
     total = std::fmaf(static_cast<float>(sum) * w.scales[k / piece], x.scales[k / 32], total);
-    if (plan.format.minima)
-      total = std::fmaf(w.minima[k / piece], x.scales[k / 32] * static_cast<float>(of_x), total);
+    if (plan.format.minima) {
+      const float minimum = std::fmaf(w.scales[k / piece], static_cast<float>(lower), w.minima[k / piece]);
+      total = std::fmaf(minimum, x.scales[k / 32] * static_cast<float>(of_x), total);
+    }
   }
   return total + bias;
 }
@@ -179,12 +193,12 @@ void expect_arithmetic(const Weights& w, const std::vector<float>& x, size_t m, 
         std::vector<float> y(m * w.rows, NAN);
         matmul_on(isa, a, w.view(), x.data(), m, y.data(), bias.data(), pool);
         for (size_t r = 0; r < w.rows; ++r) {
-          const Unpacked u = unpack(plan, w.bytes.data() + r * w.bytes.size() / w.rows, w.cols);
+          const Unpacked u = unpack(plan, w.id, w.bytes.data() + r * w.bytes.size() / w.rows, w.cols);
           for (size_t i = 0; i < m; ++i) {
             const float expected =
-                plain_product(plan, u, quantized(&x[i * w.cols], w.cols, plan.words), w.cols, bias[r]);
+                plain_product(plan, u, quantized(&x[i * w.cols], w.cols, plan.kernel.reach), w.cols, bias[r]);
             const std::string name = std::string(what) + " " + tensor::format(w.id).name + " on " +
-                                     isa_name(isa) + (plan.words ? " 16" : " 8");
+                                     isa_name(isa) + (plan.kernel.words() ? " 16" : " 8");
             if (isa == Isa::kScalar)  // has no fused multiply-add
               ASSERT_NEAR(y[i * w.rows + r], expected, 1e-5 * (1 + std::fabs(expected))) << name;
             else
@@ -239,7 +253,7 @@ TEST(ManyRows, RandomBytesAndOutlyingColumns) {
   }
 }
 
-// Half a step of each activation at most, the step being its block's peak / 127 or / 32767.
+// Half a step of each activation at most, the step being its block's peak / 127 or / kWordReach.
 TEST(ManyRows, ErrorStaysWithinHalfAStepOfTheActivations) {
   ThreadPool pool(2);
   for (const FormatId id : formats(23)) {
@@ -256,17 +270,19 @@ TEST(ManyRows, ErrorStaysWithinHalfAStepOfTheActivations) {
           for (size_t r = 0; r < rows; ++r) {
             double exact = 0, allowed = 0, magnitude = 0;
             for (size_t b = 0; b < cols; b += 32) {
-              double peak = 0, weights = 0;
+              double peak = 0, weights = 0, heaviest = 0;
               for (size_t k = b; k < b + 32; ++k) {
                 exact += double{w.values[r * cols + k]} * x[i * cols + k];
                 magnitude += std::fabs(double{w.values[r * cols + k]} * x[i * cols + k]);
                 peak = std::max<double>(peak, std::fabs(x[i * cols + k]));
                 weights += std::fabs(w.values[r * cols + k]);
+                heaviest = std::max<double>(heaviest, std::fabs(w.values[r * cols + k]));
               }
-              allowed += peak / (plan.words ? 65534 : 254) * weights;
+              allowed += peak / (2 * plan.kernel.reach) * weights;
+              if (plan.format.decode) allowed += 32 * peak * heaviest / (2 * plan.kernel.reach);
             }
             ASSERT_NEAR(y[i * rows + r], exact, allowed + 4e-6 * magnitude)
-                << tensor::format(id).name << " on " << isa_name(isa) << " words " << plan.words;
+                << tensor::format(id).name << " on " << isa_name(isa) << " reach " << plan.kernel.reach;
           }
       }
     }

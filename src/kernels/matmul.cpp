@@ -69,7 +69,7 @@ Activations forced_activations() {
 
 const char* activations_used(const WeightView& w) {
   const DensePlan plan = dense_plan(active_table(), w, forced_activations());
-  return !plan ? "F32" : plan.words ? "16-bit" : "8-bit";
+  return !plan ? "F32" : plan.kernel.words() ? "16-bit" : "8-bit";
 }
 
 namespace {
