@@ -14,12 +14,13 @@ void note_step(Steps* steps, const MergeTable::Entry& e) {
   if (steps && e.result < steps->unused->size() && (*steps->unused)[e.result]) steps->parts[e.result] = {e.left, e.right};
 }
 
-void merge_short(const MergeTable& table, std::vector<Symbol>& symbols, Steps* steps) {
+template <typename Table>
+void merge_short(const Table& table, std::vector<Symbol>& symbols, Steps* steps) {
   constexpr uint32_t kNone = 0xFFFFFFFFu;
   uint32_t ranks[kShortPiece], results[kShortPiece];
   size_t n = symbols.size();
   const auto look = [&](size_t i) {
-    const auto* e = table.find(symbols[i].id, symbols[i + 1].id);
+    const auto e = table.find(symbols[i].id, symbols[i + 1].id);
     ranks[i] = e ? e->rank : kNone;
     results[i] = e ? e->result : 0;
     if (e) note_step(steps, *e);
@@ -48,6 +49,48 @@ struct Candidate {
   uint32_t rank, position, left, right, result;
   bool operator>(const Candidate& o) const { return rank != o.rank ? rank > o.rank : position > o.position; }
 };
+
+template <typename Table>
+void merge_all(const Table& table, std::vector<Symbol>& symbols, Steps* steps) {
+  if (symbols.size() < 2) return;
+  if (symbols.size() <= kShortPiece) return merge_short(table, symbols, steps);
+
+  // A doubly linked list over the array; merged-away symbols have size 0. Heap entries are checked when
+  // they are taken, so nothing is ever removed from the heap.
+  const auto n = static_cast<uint32_t>(symbols.size());
+  std::vector<uint32_t> previous(n), next(n);
+  for (uint32_t i = 0; i < n; ++i) previous[i] = i - 1, next[i] = i + 1;
+  std::vector<Candidate> storage;
+  storage.reserve(n);
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap(std::greater<>(), std::move(storage));
+  const auto offer = [&](uint32_t i) {
+    if (next[i] >= n) return;
+    const uint32_t left = symbols[i].id, right = symbols[next[i]].id;
+    if (const auto e = table.find(left, right)) {
+      heap.push({e->rank, i, left, right, e->result});
+      note_step(steps, *e);
+    }
+  };
+  for (uint32_t i = 0; i + 1 < n; ++i) offer(i);
+  std::vector<bool> gone(n, false);
+  while (!heap.empty()) {
+    const Candidate c = heap.top();
+    heap.pop();
+    const uint32_t i = c.position;
+    if (gone[i] || symbols[i].id != c.left || next[i] >= n || symbols[next[i]].id != c.right) continue;
+    const uint32_t j = next[i];
+    symbols[i].id = c.result;
+    symbols[i].size += symbols[j].size;
+    gone[j] = true;
+    next[i] = next[j];
+    if (next[i] < n) previous[next[i]] = i;
+    if (previous[i] < n) offer(previous[i]);
+    offer(i);
+  }
+  size_t kept = 0;
+  for (uint32_t i = 0; i < n; i = next[i]) symbols[kept++] = symbols[i];
+  symbols.resize(kept);
+}
 
 }  // namespace
 
@@ -84,45 +127,7 @@ const MergeTable::Entry* MergeTable::find(uint32_t left, uint32_t right) const {
   return e.left == kEmpty ? nullptr : &e;
 }
 
-void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols, Steps* steps) {
-  if (symbols.size() < 2) return;
-  if (symbols.size() <= kShortPiece) return merge_short(table, symbols, steps);
-
-  // A doubly linked list over the array; merged-away symbols have size 0. Heap entries are checked when
-  // they are taken, so nothing is ever removed from the heap.
-  const auto n = static_cast<uint32_t>(symbols.size());
-  std::vector<uint32_t> previous(n), next(n);
-  for (uint32_t i = 0; i < n; ++i) previous[i] = i - 1, next[i] = i + 1;
-  std::vector<Candidate> storage;
-  storage.reserve(n);
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap(std::greater<>(), std::move(storage));
-  const auto offer = [&](uint32_t i) {
-    if (next[i] >= n) return;
-    const uint32_t left = symbols[i].id, right = symbols[next[i]].id;
-    if (const auto* e = table.find(left, right)) {
-      heap.push({e->rank, i, left, right, e->result});
-      note_step(steps, *e);
-    }
-  };
-  for (uint32_t i = 0; i + 1 < n; ++i) offer(i);
-  std::vector<bool> gone(n, false);
-  while (!heap.empty()) {
-    const Candidate c = heap.top();
-    heap.pop();
-    const uint32_t i = c.position;
-    if (gone[i] || symbols[i].id != c.left || next[i] >= n || symbols[next[i]].id != c.right) continue;
-    const uint32_t j = next[i];
-    symbols[i].id = c.result;
-    symbols[i].size += symbols[j].size;
-    gone[j] = true;
-    next[i] = next[j];
-    if (next[i] < n) previous[next[i]] = i;
-    if (previous[i] < n) offer(previous[i]);
-    offer(i);
-  }
-  size_t kept = 0;
-  for (uint32_t i = 0; i < n; i = next[i]) symbols[kept++] = symbols[i];
-  symbols.resize(kept);
-}
+void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols, Steps* steps) { merge_all(table, symbols, steps); }
+void merge_symbols(const ScoreMerges& merges, std::vector<Symbol>& symbols, Steps* steps) { merge_all(merges, symbols, steps); }
 
 }  // namespace hone::text

@@ -31,6 +31,28 @@ class MergeTable {
   size_t count_ = 0;
 };
 
+// SentencePiece's rule as pairs: two symbols merge when their joined text is a token, the highest score first
+// (equal ranks for equal scores). Looked up when asked: a table of all pairs would cost more to build than a
+// short prompt takes (Gemma: 262,144 tokens, a million pairs).
+class ScoreMerges {
+ public:
+  // All outlive the object. mergeable (by id) leaves out control, unknown and byte tokens.
+  ScoreMerges(const Vocabulary& vocabulary, std::vector<float> scores, std::vector<bool> mergeable);
+  std::optional<MergeTable::Entry> find(uint32_t left, uint32_t right) const;
+  // The symbol of a character that is no token; it may be a part of one.
+  static uint32_t character(uint32_t code_point) { return kCharacter | code_point; }
+  // Whether the token is the result of some pair.
+  bool is_result(TokenId id) const;
+
+ private:
+  static constexpr uint32_t kCharacter = 0x40000000u;
+  std::string_view text_of(uint32_t symbol, char (&buffer)[4]) const;
+  bool usable(TokenId id) const { return static_cast<size_t>(id) < mergeable_.size() && mergeable_[static_cast<size_t>(id)]; }
+  const Vocabulary& vocabulary_;
+  std::vector<float> scores_;
+  std::vector<bool> mergeable_;
+};
+
 struct Symbol {
   uint32_t id;           // kNoSymbol: never merges
   uint32_t begin, size;  // bytes of the piece
@@ -47,6 +69,7 @@ struct Steps {
 
 // Merges until no pair is left; symbols is compacted in place. O(n log n). steps may be null.
 void merge_symbols(const MergeTable& table, std::vector<Symbol>& symbols, Steps* steps = nullptr);
+void merge_symbols(const ScoreMerges& merges, std::vector<Symbol>& symbols, Steps* steps = nullptr);
 
 // The model of tokenizer.json and of GGUF: see make_bpe and the two functions below.
 struct BpeOptions {
@@ -64,8 +87,8 @@ struct Merge {
 // GGUF "gpt2": merges "left right" in rank order.
 std::unique_ptr<Model> make_bpe_from_merges(Vocabulary vocabulary, const std::vector<std::string>& merges, const BpeOptions& options);
 
-// Every way to build each token in two parts, ranked by descending score: SentencePiece's merge rule as
-// pairs. Characters that occur in tokens without being one get symbol ids from vocabulary.size() on;
+// Every way to build each token in two parts, ranked by descending score: ScoreMerges written out, for
+// exports. Characters that occur in tokens without being one get symbol ids from vocabulary.size() on;
 // they are appended to extra_characters. `mergeable` (by id) leaves out control, unknown and byte tokens.
 std::vector<Merge> merges_from_scores(const Vocabulary& vocabulary, const std::vector<float>& scores,
                                       const std::vector<bool>& mergeable, std::vector<std::string>& extra_characters);
@@ -74,7 +97,7 @@ struct ScoreOptions {
   std::vector<TokenId> frozen;   // found before anything is merged, longest first; never part of a merge
   std::vector<bool> unused;      // by id: taken apart again after merging; empty: none
 };
-std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, const std::vector<float>& scores, const std::vector<bool>& mergeable,
+std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, std::vector<float> scores, std::vector<bool> mergeable,
                                             std::optional<TokenId> unknown, const ScoreOptions& options = {});
 
 }  // namespace hone::text

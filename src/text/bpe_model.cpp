@@ -40,8 +40,16 @@ class Bpe final : public Model {
     }
   }
 
-  void set_extra_characters(const std::vector<std::string>& characters) {
-    for (size_t i = 0; i < characters.size(); ++i) extra_.emplace(characters[i], static_cast<uint32_t>(vocabulary_.size() + i));
+  void set_scores(std::vector<float> scores, std::vector<bool> mergeable) {
+    score_merges_.emplace(vocabulary_, std::move(scores), std::move(mergeable));
+    splits_at_marks_ = vocabulary_.find(kSpaceMark) && !whole_text_;
+    for (size_t i = 0; i < vocabulary_.size() && splits_at_marks_; ++i) {
+      const auto id = static_cast<TokenId>(i);
+      const std::string* piece = vocabulary_.piece(id);
+      // A quick search first: few tokens have a mark behind their first character.
+      if (piece && piece->find(kSpaceMark, 1) != std::string::npos && has_inner_mark(*piece)) splits_at_marks_ = !score_merges_->is_result(id);
+    }
+    build_character_table();
   }
 
   void set_merges(const std::vector<Merge>& merges) {
@@ -77,10 +85,10 @@ class Bpe final : public Model {
     symbols.clear();
     to_symbols(piece, symbols);
     if (unused_.empty()) {
-      merge_symbols(table_, symbols);
+      merge(symbols, nullptr);
     } else {
       Steps steps{&unused_, {}};
-      merge_symbols(table_, symbols, &steps);
+      merge(symbols, &steps);
       take_apart(piece, steps, symbols);
     }
     bool after_unknown = false;
@@ -97,6 +105,11 @@ class Bpe final : public Model {
   }
 
  private:
+  void merge(std::vector<Symbol>& symbols, Steps* steps) const {
+    if (score_merges_) merge_symbols(*score_merges_, symbols, steps);
+    else merge_symbols(table_, symbols, steps);
+  }
+
   static bool has_inner_mark(std::string_view token) {
     bool other = false;
     for (size_t i = 0; i < token.size();) {
@@ -119,9 +132,9 @@ class Bpe final : public Model {
 
   uint32_t find_symbol(std::string_view text) const {
     if (const auto id = vocabulary_.find(text)) return static_cast<uint32_t>(*id);
-    if (!extra_.empty())
-      if (const auto it = extra_.find(std::string(text)); it != extra_.end()) return it->second;
-    return kNoSymbol;
+    if (!score_merges_) return kNoSymbol;
+    const Decoded d = decode_utf8(text, 0);
+    return d.valid && d.length == text.size() ? ScoreMerges::character(d.code_point) : kNoSymbol;
   }
 
   uint32_t symbol_of(std::string_view piece, size_t begin, const Decoded& d) const {
@@ -211,7 +224,7 @@ class Bpe final : public Model {
   MergeTable table_;
   std::array<TokenId, 256> bytes_{};
   std::array<uint32_t, 0x250> characters_{};  // symbols of the most common characters
-  std::unordered_map<std::string, uint32_t> extra_;
+  std::optional<ScoreMerges> score_merges_;  // instead of table_
   ByteTrie frozen_;
   std::vector<bool> unused_;
   bool complete_bytes_ = false, splits_at_marks_ = false, whole_text_ = false;
@@ -299,54 +312,15 @@ std::unique_ptr<Model> make_bpe_from_merges(Vocabulary vocabulary, const std::ve
   return model;
 }
 
-std::vector<Merge> merges_from_scores(const Vocabulary& vocabulary, const std::vector<float>& scores, const std::vector<bool>& mergeable,
-                                      std::vector<std::string>& extra_characters) {
-  const auto usable = [&](TokenId id) { return static_cast<size_t>(id) < mergeable.size() && mergeable[static_cast<size_t>(id)]; };
-  // Rank 0 is the best score; equal scores share a rank, so that the leftmost pair goes first.
-  std::vector<TokenId> order;
-  for (size_t i = 0; i < vocabulary.size(); ++i)
-    if (usable(static_cast<TokenId>(i)) && vocabulary.piece(static_cast<TokenId>(i))) order.push_back(static_cast<TokenId>(i));
-  std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)]; });
-
-  std::unordered_map<std::string, uint32_t> extra;
-  std::vector<Merge> merges;
-  uint32_t rank = 0;
-  for (size_t n = 0; n < order.size(); ++n) {
-    if (n > 0 && scores[static_cast<size_t>(order[n])] != scores[static_cast<size_t>(order[n - 1])]) ++rank;
-    const std::string& token = *vocabulary.piece(order[n]);
-    if (vocabulary.find(token) != order[n]) continue;  // a later copy of the same text
-    if (token.size() < 2 || token.size() > 256) continue;  // longer pieces do not occur; bounds a hostile file's table
-    const size_t first = decode_utf8(token, 0).length;
-    for (size_t at = first; at < token.size();) {
-      const Decoded d = decode_utf8(token, at);
-      const auto symbol = [&](std::string_view part, bool single) -> uint32_t {
-        if (const auto id = vocabulary.find(part)) return usable(*id) || single ? static_cast<uint32_t>(*id) : kNoSymbol;
-        if (!single) return kNoSymbol;
-        const auto [it, fresh] = extra.emplace(std::string(part), static_cast<uint32_t>(vocabulary.size() + extra_characters.size()));
-        if (fresh) extra_characters.emplace_back(part);
-        return it->second;
-      };
-      const std::string_view left = std::string_view(token).substr(0, at), right = std::string_view(token).substr(at);
-      const uint32_t l = symbol(left, at == first), r = symbol(right, d.length == right.size());
-      if (l != kNoSymbol && r != kNoSymbol) merges.push_back({l, r, rank, static_cast<uint32_t>(order[n])});
-      at += d.length;
-    }
-  }
-  return merges;
-}
-
-std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, const std::vector<float>& scores, const std::vector<bool>& mergeable,
+std::unique_ptr<Model> make_bpe_from_scores(Vocabulary vocabulary, std::vector<float> scores, std::vector<bool> mergeable,
                                             std::optional<TokenId> unknown, const ScoreOptions& score_options) {
-  std::vector<std::string> extra_characters;
-  const std::vector<Merge> merges = merges_from_scores(vocabulary, scores, mergeable, extra_characters);
   BpeOptions options;
   options.byte_fallback = true;
   options.fuse_unknown = true;
   options.bytes_after_merging = true;
   auto model = std::make_unique<Bpe>(std::move(vocabulary), options, unknown);
   model->set_score_options(score_options);
-  model->set_extra_characters(extra_characters);
-  model->set_merges(merges);
+  model->set_scores(std::move(scores), std::move(mergeable));
   return model;
 }
 

@@ -54,20 +54,25 @@ class Vocabulary {
   // Error(kBadInput) for a negative or repeated id, or one far beyond the number of pieces.
   void add(std::string piece, int64_t id);
   void reserve(size_t pieces);
-  void set(TokenId id, std::string piece);  // for added tokens: may replace a hole or extend
+  void set(TokenId id, std::string piece);  // may fill a hole or extend
   std::optional<TokenId> find(std::string_view piece) const;
   const std::string* piece(TokenId id) const;  // null for holes and ids out of range
   size_t size() const { return pieces_.size(); }
-  size_t count() const { return ids_.size(); }
+  size_t count() const { return count_; }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  // Open addressing over the ids: the texts are in pieces_ alone, and a miss costs one cache line.
+  struct Slot {
+    uint32_t tag = 0;  // upper half of the hash
+    TokenId id = -1;
   };
+  static uint64_t hash_of(std::string_view piece);
+  size_t probe(std::string_view piece, uint64_t hash) const;  // where the piece is or belongs
+  void grow(size_t count);
   std::vector<std::string> pieces_;
   std::vector<bool> present_;
-  std::unordered_map<std::string, TokenId, Hash, std::equal_to<>> ids_;
+  std::vector<Slot> slots_;
+  size_t count_ = 0;  // distinct pieces
 };
 
 class Model {

@@ -1,6 +1,8 @@
 // The table of pieces, and the dispatch of models by type.
 #include <algorithm>
+#include <cstring>
 
+#include "base/error.h"
 #include "text/pipeline.h"
 
 namespace hone::text {
@@ -13,12 +15,12 @@ constexpr int64_t kMaxHoles = 1 << 17;  // ids may have gaps, within reason
 void Vocabulary::reserve(size_t pieces) {
   pieces_.reserve(pieces);
   present_.reserve(pieces);
-  ids_.reserve(pieces);
+  grow(pieces);
 }
 
 void Vocabulary::add(std::string piece, int64_t id) {
-  if (id < 0 || id > kMaxHoles + 2 * static_cast<int64_t>(ids_.size()))
-    fail(ErrorKind::kBadInput, "[tokenizer] token id {} is out of range in a vocabulary of {} pieces", id, ids_.size());
+  if (id < 0 || id > kMaxHoles + 2 * static_cast<int64_t>(count_))
+    fail(ErrorKind::kBadInput, "[tokenizer] token id {} is out of range in a vocabulary of {} pieces", id, count_);
   const auto at = static_cast<size_t>(id);
   if (at < pieces_.size() && present_[at]) fail(ErrorKind::kBadInput, "[tokenizer] token id {} is given twice", id);
   set(static_cast<TokenId>(id), std::move(piece));
@@ -32,15 +34,64 @@ void Vocabulary::set(TokenId id, std::string piece) {
     pieces_.resize(at + 1);
     present_.resize(at + 1);
   }
-  ids_.emplace(piece, id);  // the lowest id of equal pieces stays
+  HONE_CHECK(!present_[at]);  // the table would keep the old text
+  grow(count_ + 1);
+  const uint64_t hash = hash_of(piece);
+  const size_t free = probe(piece, hash);
+  if (slots_[free].id < 0) {  // the first id of equal pieces stays
+    slots_[free] = {static_cast<uint32_t>(hash >> 32), id};
+    ++count_;
+  }
   pieces_[at] = std::move(piece);
   present_[at] = true;
 }
 
+uint64_t Vocabulary::hash_of(std::string_view piece) {
+  constexpr uint64_t kMix = 0x9E3779B97F4A7C15ull;
+  uint64_t h = piece.size() * kMix;
+  const auto take = [&](uint64_t word) {
+    h = (h ^ word) * kMix;
+    h ^= h >> 29;
+  };
+  size_t i = 0;
+  for (; i + 8 <= piece.size(); i += 8) {
+    uint64_t word;
+    std::memcpy(&word, piece.data() + i, 8);
+    take(word);
+  }
+  uint64_t word = 0;
+  if (i < piece.size()) std::memcpy(&word, piece.data() + i, piece.size() - i);
+  take(word);
+  h *= kMix;
+  return h ^ h >> 32;
+}
+
+size_t Vocabulary::probe(std::string_view piece, uint64_t hash) const {
+  const size_t mask = slots_.size() - 1;
+  const auto tag = static_cast<uint32_t>(hash >> 32);
+  for (size_t i = static_cast<size_t>(hash) & mask;; i = (i + 1) & mask) {
+    const Slot& s = slots_[i];
+    if (s.id < 0 || (s.tag == tag && pieces_[static_cast<size_t>(s.id)] == piece)) return i;
+  }
+}
+
+void Vocabulary::grow(size_t count) {
+  if (count * 3 <= slots_.size() * 2) return;  // at most two thirds full
+  size_t size = 64;
+  while (size * 2 < count * 3) size *= 2;
+  std::vector<Slot> old(size);
+  old.swap(slots_);
+  for (const Slot& s : old) {
+    if (s.id < 0) continue;
+    const std::string& piece = pieces_[static_cast<size_t>(s.id)];
+    slots_[probe(piece, hash_of(piece))] = s;
+  }
+}
+
 std::optional<TokenId> Vocabulary::find(std::string_view piece) const {
-  const auto it = ids_.find(piece);
-  if (it == ids_.end()) return std::nullopt;
-  return it->second;
+  if (slots_.empty()) return std::nullopt;
+  const TokenId id = slots_[probe(piece, hash_of(piece))].id;
+  return id < 0 ? std::nullopt : std::optional(id);
 }
 
 const std::string* Vocabulary::piece(TokenId id) const {
