@@ -68,7 +68,7 @@ uint64_t fixed_file_bytes(const models::Model& model, const TrialModel& trial, c
   Recipe longest = recipe;
   Formats formats;
   uint64_t slots = 0;
-  RecipePass pass{"quantize", {}, {}};
+  RecipePass pass{"quantize"};
   for (const auto& slot : trial.slots()) {
     const FormatId f = *std::max_element(slot.formats.begin(), slot.formats.end(), [](FormatId a, FormatId b) {
       return std::strlen(tensor::format(a).name) < std::strlen(tensor::format(b).name);
@@ -78,6 +78,8 @@ uint64_t fixed_file_bytes(const models::Model& model, const TrialModel& trial, c
     slots += (slot.bytes_in(f) + 31) / 32 * 32;
   }
   longest.passes = {pass};
+  for (const RecipePass& other : recipe.passes)
+    if (other.name != "quantize") longest.passes.push_back(other);
   auto out = with_formats(model, nullptr, trial, formats);
   add_proof(out.metadata, longest, out.tensors);
   return formats::gguf_file_bytes(out.metadata, out.tensors) - slots;

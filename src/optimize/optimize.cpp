@@ -14,6 +14,7 @@
 #include "base/version.h"
 #include "evaluate/importance.h"
 #include "optimize/calibration.h"
+#include "optimize/feedback_pass.h"
 #include "optimize/gguf_output.h"
 #include "optimize/measured_cost.h"
 #include "optimize/report_html.h"
@@ -81,7 +82,9 @@ Recipe load_recipe(const std::filesystem::path& path, const std::string& model_s
   if (!recipe.model_sha256.empty() && recipe.model_sha256 != model_sha256)
     fail(ErrorKind::kBadInput, "[optimize] {}: the recipe was made for a model with SHA-256 {}, this one has {}; use the model it names, or remove model_sha256 from the recipe",
          path.filename().string(), recipe.model_sha256.substr(0, 16), model_sha256.substr(0, 16));
-  if (recipe.passes.empty()) fail(ErrorKind::kBadInput, "[optimize] {}: no passes", path.filename().string());
+  if (recipe.passes.empty() || recipe.passes.front().name != "quantize")
+    fail(ErrorKind::kBadInput, "[optimize] {}: the first pass must be 'quantize', which gives each tensor its format",
+         path.filename().string());
   return recipe;
 }
 
@@ -114,7 +117,7 @@ Recipe make_recipe(const TrialModel& trial, const Formats& formats, const std::s
   recipe.hone_version = kVersion;
   recipe.model_sha256 = sha256;
   recipe.seed = seed;
-  RecipePass pass{"quantize", {}, {}};
+  RecipePass pass{"quantize"};
   for (size_t s = 0; s < formats.size(); ++s) {
     const Slot& slot = trial.slots()[s];
     pass.formats[slot.info.gguf_name] = formats[s];
@@ -165,6 +168,7 @@ class Job {
 
  private:
   Formats search(const Texts& texts);
+  RecipePass feedback_pass(const Texts& texts) const;
   void prove(const Texts& texts, const Formats& formats, bool keep_proof);
   void measure_speeds(const std::filesystem::path& artifact);
   uint64_t size_limit(const Search& search) const;
@@ -193,6 +197,15 @@ uint64_t Job::size_limit(const Search& search) const {
   return limit;
 }
 
+RecipePass Job::feedback_pass(const Texts& texts) const {
+  RecipePass pass;
+  pass.name = "feedback";
+  for (const auto& window : texts.statistics) pass.windows.emplace_back(window.begin(), window.end());
+  pass.damping = options_.damping;
+  pass.sweeps = options_.sweeps;
+  return pass;
+}
+
 Formats Job::search(const Texts& texts) {
   auto importances = evaluate::collect_importances(model_, device_, texts.statistics, progress_);
   for (auto& slot : trial_.slots())
@@ -204,6 +217,7 @@ Formats Job::search(const Texts& texts) {
   sizing.hone_version = kVersion;
   sizing.model_sha256 = result_.input_sha256;
   sizing.seed = options_.seed;
+  if (options_.feedback) sizing.passes.push_back(feedback_pass(texts));
   add_proof(sizing, {});
   const evaluate::ReferenceLogits search_reference(trial_.scorer(), texts.search, 0);
   Search search(trial_, search_reference, std::move(rows), fixed_file_bytes(model_, trial_, sizing), progress_);
@@ -285,7 +299,10 @@ Result Job::run() {
   } else {
     formats = search(texts);
     result_.recipe = make_recipe(trial_, formats, result_.input_sha256, options_.seed);
+    if (options_.feedback) result_.recipe.passes.push_back(feedback_pass(texts));
   }
+  for (const RecipePass& pass : result_.recipe.passes)
+    if (pass.name == "feedback") run_feedback(pass, model_, device_, trial_, formats, progress_);
   const bool keep_proof = given && !given->proof.empty() && given->proof_digest == digest(*given);
   prove(texts, formats, keep_proof);
   if (const auto& goal = options_.budget.max_kld; goal && result_.divergence.kl_mean.value > *goal + result_.divergence.kl_mean.error)

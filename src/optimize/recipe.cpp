@@ -28,6 +28,41 @@ std::vector<float> from_base64(const std::string& text, const std::string& name,
   return values;
 }
 
+constexpr const char* kFeedback = "feedback";
+
+// Windows of one length each; the text is left out where importances are.
+void emit_feedback(YAML::Emitter& out, const RecipePass& pass, bool text) {
+  out << YAML::Key << "damping" << YAML::Value << pass.damping;
+  out << YAML::Key << "sweeps" << YAML::Value << pass.sweeps;
+  if (text) {
+    out << YAML::Key << "text" << YAML::Comment("token ids of the calibration windows, base64 of little-endian I32")
+        << YAML::Value << YAML::BeginSeq;
+    for (const auto& window : pass.windows)
+      out << YAML::EncodeBase64(reinterpret_cast<const unsigned char*>(window.data()), window.size() * sizeof(int32_t));
+    out << YAML::EndSeq;
+  }
+  out << YAML::EndMap;
+}
+
+RecipePass read_feedback(const YAML::Node& node, const std::string& name) {
+  RecipePass pass;
+  pass.name = kFeedback;
+  pass.damping = node["damping"].as<double>();
+  pass.sweeps = node["sweeps"].as<int>();
+  if (!(pass.damping >= 0 && pass.damping <= 100) || pass.sweeps < 0 || pass.sweeps > 1000)
+    fail(ErrorKind::kBadInput, "[recipe] {}: feedback takes a damping of 0 to 100 and 0 to 1000 sweeps", name);
+  for (const auto& entry : node["text"]) {
+    const std::vector<unsigned char> bytes = YAML::DecodeBase64(entry.as<std::string>());
+    if (bytes.empty() || bytes.size() % sizeof(int32_t) != 0)
+      fail(ErrorKind::kBadInput, "[recipe] {}: a window of the feedback text is not base64 of I32 values", name);
+    std::vector<int32_t> window(bytes.size() / sizeof(int32_t));
+    std::memcpy(window.data(), bytes.data(), bytes.size());
+    pass.windows.push_back(std::move(window));
+  }
+  if (pass.windows.empty()) fail(ErrorKind::kBadInput, "[recipe] {}: the feedback pass has no text", name);
+  return pass;
+}
+
 std::string emit(const Recipe& recipe, bool importances) {
   YAML::Emitter out;
   out.SetFloatPrecision(9);
@@ -39,6 +74,10 @@ std::string emit(const Recipe& recipe, bool importances) {
   out << YAML::Key << "passes" << YAML::Value << YAML::BeginSeq;
   for (const auto& pass : recipe.passes) {
     out << YAML::BeginMap << YAML::Key << "pass" << YAML::Value << pass.name;
+    if (pass.name == kFeedback) {
+      emit_feedback(out, pass, importances);
+      continue;
+    }
     out << YAML::Key << "formats" << YAML::Value << YAML::BeginMap;
     for (const auto& [tensor, format] : pass.formats)
       out << YAML::Key << tensor << YAML::Value << tensor::format(format).name;
@@ -65,8 +104,9 @@ std::string emit(const Recipe& recipe, bool importances) {
 RecipePass read_pass(const YAML::Node& node, const std::string& name) {
   RecipePass pass;
   pass.name = node["pass"].as<std::string>();
+  if (pass.name == kFeedback) return read_feedback(node, name);
   if (pass.name != "quantize")
-    fail(ErrorKind::kUnsupported, "[recipe] {}: unknown pass '{}'; this version knows 'quantize'", name, pass.name);
+    fail(ErrorKind::kUnsupported, "[recipe] {}: unknown pass '{}'; this version knows 'quantize' and 'feedback'", name, pass.name);
   for (const auto& entry : node["formats"]) {
     const auto tensor_name = entry.first.as<std::string>(), format_name = entry.second.as<std::string>();
     const tensor::QuantFormat* format = tensor::find_format(format_name);

@@ -11,11 +11,16 @@
 
 namespace hone::optimize {
 
-// One pass with its parameters. Today there is one pass, "quantize"; others join the list by name.
+// One pass with its parameters, by name: "quantize" gives each tensor its format; "feedback" then encodes with the
+// covariance of the inputs on a text (quant/feedback.h). Others join the list.
 struct RecipePass {
   std::string name;
-  std::map<std::string, tensor::FormatId> formats;           // canonical (GGUF) tensor name -> format
-  std::map<std::string, std::vector<float>> importances;     // canonical name -> weight per input feature
+  std::map<std::string, tensor::FormatId> formats = {};      // canonical (GGUF) tensor name -> format
+  std::map<std::string, std::vector<float>> importances = {}; // canonical name -> weight per input feature
+  // feedback: the calibration text as token windows, so that a replay needs no other file.
+  std::vector<std::vector<int32_t>> windows = {};
+  double damping = 0;
+  int sweeps = 0;
 };
 
 struct Recipe {

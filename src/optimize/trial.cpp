@@ -88,7 +88,16 @@ void TrialModel::find_resume_points() {
   }
 }
 
+void TrialModel::fix(size_t s, FormatId format, std::vector<std::byte> bytes) {
+  HONE_CHECK(bytes.size() == slots_[s].bytes_in(format) && format != slots_[s].view.format);
+  fixed_[{s, format}] = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+  if (current_[s] != format) return;
+  bind(s, format, *fixed_[{s, format}]);
+  bound_[s] = fixed_[{s, format}];
+}
+
 EncodedBytes TrialModel::encoded(size_t s, FormatId format) {
+  if (const auto it = fixed_.find({s, format}); it != fixed_.end()) return it->second;
   auto& entry = cache_[{s, format}];
   entry.used = ++clock_;
   if (entry.bytes) return entry.bytes;

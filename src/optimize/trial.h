@@ -45,6 +45,8 @@ class TrialModel {
   // The slot encoded in a format; kept for reuse up to a memory limit, oldest dropped first. The format of
   // the input gives the input's own bytes.
   EncodedBytes encoded(size_t slot, tensor::FormatId format);
+  // From now on these are the slot's bytes in that format.
+  void fix(size_t slot, tensor::FormatId format, std::vector<std::byte> bytes);
   // importance-weighted relative error sum(w (x - x')^2) / sum(w x^2), on a sample of at most max_elements.
   double relative_error(size_t slot, tensor::FormatId format, uint64_t max_elements);
 
@@ -66,6 +68,7 @@ class TrialModel {
   struct CacheEntry { EncodedBytes bytes; uint64_t used = 0; };
   std::map<std::pair<size_t, tensor::FormatId>, CacheEntry> cache_;
   uint64_t cache_bytes_ = 0, clock_ = 0;
+  std::map<std::pair<size_t, tensor::FormatId>, EncodedBytes> fixed_;
 };
 
 // Formats that a weight of this shape may take: those that GGUF carries, that can be encoded, whose block divides the

@@ -18,10 +18,17 @@ namespace {
 constexpr size_t kGroup = 8;    // rows
 constexpr float kGain = 1e-6f;  // least relative gain of a move, against endless exchanges of rounding
 
-void add_scaled(float* y, const float* x, float factor, size_t n) {
+// AVX2 without FMA rounds as SSE2 does, so that every machine finds the same codes.
+#if defined(__x86_64__)
+#define HONE_WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define HONE_WIDE
+#endif
+
+HONE_WIDE void add_scaled(float* y, const float* x, float factor, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] += factor * x[i];
 }
-float dot(const float* a, const float* b, size_t n) {
+HONE_WIDE float dot(const float* a, const float* b, size_t n) {
   float s[8] = {};
   size_t i = 0;
   for (; i + 8 <= n; i += 8)
