@@ -42,7 +42,7 @@ struct AttentionArgs {
 // Online softmax over tiles of 64 keys; keys of a group of heads are decoded once for all its queries. With
 // few units of work (decode) the keys are split over threads and the parts merged.
 void attention(const AttentionArgs& args, ThreadPool& pool, std::span<std::byte> scratch);
-// max_keys: past + fresh at most.
+// Enough for every cache format, every past and every number of queries up to those of `args`.
 size_t attention_scratch_bytes(const AttentionArgs& args, int threads);
 
 // Encodes n floats as cache rows: F32, F16 and BF16 vectorised, others by the reference encoder.

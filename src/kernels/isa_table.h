@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/cpu.h"
+#include "kernels/attention_table.h"
 #include "kernels/dense.h"
 #include "tensor/quant_format.h"
 
@@ -77,6 +78,7 @@ struct IsaTable {
   GemvCodesFn gemv_codes[tensor::kFormatCount];
   const GroupedKernels* grouped;  // kGroupedCodes rows
   const DenseTable* dense;        // many rows in integers
+  const AttentionTable* attention;  // null: attention goes by F32 tiles only
   // Fills prepared_bytes(cols); cols is a multiple of 32.
   void (*prepare_codes)(const float* x, size_t cols, void* prepared);
 

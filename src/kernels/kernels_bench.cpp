@@ -94,22 +94,43 @@ void region(benchmark::State& state) {
   for (auto _ : state) pool().for_range(static_cast<size_t>(pool().size()), 1, [](size_t, size_t, int) {});
 }
 
-// SmolLM2's attention: 9 heads over 3 key heads of 64, caches in F16.
-void attend(benchmark::State& state, size_t queries, size_t past) {
-  const size_t capacity = 4096, width = 64;
-  std::vector<std::byte> cache(3 * capacity * width * 2);
-  const std::vector<float> q = normal(queries * 576), k = normal(3 * capacity * width);
-  kernels::encode_row(tensor::FormatId::kF16, k.data(), cache.data(), k.size());
-  std::vector<float> out(queries * 576);
+// Attention of a model of so many heads and layers; its caches come from memory, as they do in a model.
+struct Heads {
+  size_t heads, kv_heads, width, layers;
+};
+constexpr Heads kSmol{9, 3, 64, 30}, kGemma{4, 1, 256, 18};
+
+void attend(benchmark::State& state, Heads h, tensor::FormatId format, size_t queries, size_t past) {
+  const size_t capacity = 4608, row = tensor::format_bytes(format, h.width), side = h.kv_heads * capacity * row;
+  const size_t layers = queries > 1 ? 1 : h.layers, all = h.heads * h.width;
+  std::vector<std::byte> cache(2 * side * layers);
+  const std::vector<float> q = normal(queries * all), k = normal(capacity * h.width);
+  for (size_t j = 0; j < capacity; ++j)
+    kernels::encode_row(format, k.data() + j * h.width, cache.data() + j * row, h.width);
+  for (size_t i = 1; i < 2 * h.kv_heads * layers; ++i)
+    std::memcpy(cache.data() + i * capacity * row, cache.data(), capacity * row);
+  std::vector<float> out(queries * all);
   const int64_t lengths[1] = {static_cast<int64_t>(past)};
   kernels::AttentionArgs a;
-  a.batch = 1, a.queries = queries, a.heads = 9, a.kv_heads = 3, a.key_width = a.value_width = width;
+  a.batch = 1, a.queries = queries, a.heads = h.heads, a.kv_heads = h.kv_heads;
+  a.key_width = a.value_width = h.width;
   a.q = q.data(), a.out = out.data();
-  a.q_strides = a.out_strides = {queries * 576, width, 576};
-  a.keys = a.values = {cache.data(), tensor::FormatId::kF16, 0, capacity * width * 2, width * 2};
+  a.q_strides = a.out_strides = {queries * all, h.width, all};
   a.past = lengths, a.fresh = queries, a.scale = 0.125f;
   std::vector<std::byte> scratch(kernels::attention_scratch_bytes(a, pool().size()));
-  for (auto _ : state) kernels::attention(a, pool(), scratch);
+  size_t layer = 0;
+  for (auto _ : state) {
+    a.keys = {cache.data() + 2 * layer * side, format, 0, capacity * row, row};
+    a.values = {a.keys.data + side, format, 0, capacity * row, row};
+    layer = (layer + 1) % layers;
+    kernels::attention(a, pool(), scratch);
+  }
+  const double runs = static_cast<double>(state.iterations()), keys = static_cast<double>(past + queries);
+  using benchmark::Counter;
+  state.counters["GB/s"] =
+      Counter(runs * 2e-9 * keys * static_cast<double>(h.kv_heads * row), Counter::kIsRate);
+  const double seen = static_cast<double>(queries) * (static_cast<double>(past) + (static_cast<double>(queries) + 1) / 2);
+  state.counters["GFLOP/s"] = Counter(runs * 4e-9 * seen * static_cast<double>(all), Counter::kIsRate);
 }
 
 }  // namespace
@@ -143,10 +164,19 @@ int main(int argc, char** argv) {
     for (const size_t m : {1, 256})
       add(std::string(tensor::format(id).name) + "/head/m" + std::to_string(m), product, id, m, size_t{576},
           size_t{49152}, size_t{1});
-  add("attention/decode/past64", attend, size_t{1}, size_t{64});
-  add("attention/decode/past500", attend, size_t{1}, size_t{500});
-  add("attention/decode/past4000", attend, size_t{1}, size_t{4000});
-  add("attention/prefill512", attend, size_t{512}, size_t{0});
+  for (const FormatId id : {FormatId::kF16, FormatId::kQ8_0, FormatId::kF32, FormatId::kBF16, FormatId::kQ5_1,
+                            FormatId::kQ4_0}) {
+    const std::string name = std::string("attention/") + tensor::format(id).name;
+    for (const size_t past : {64, 500, 4096}) {
+      add(name + "/decode/past" + std::to_string(past), attend, kSmol, id, size_t{1}, past);
+      add(name + "/wide/decode/past" + std::to_string(past), attend, kGemma, id, size_t{1}, past);
+    }
+    add(name + "/queries4/past500", attend, kSmol, id, size_t{4}, size_t{500});
+    add(name + "/queries8/past500", attend, kSmol, id, size_t{8}, size_t{500});
+    add(name + "/prefill512", attend, kSmol, id, size_t{512}, size_t{0});
+    add(name + "/prefill512/past4096", attend, kSmol, id, size_t{512}, size_t{4096 - 512});
+    add(name + "/wide/prefill512", attend, kGemma, id, size_t{512}, size_t{0});
+  }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
 }

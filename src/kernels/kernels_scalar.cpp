@@ -35,6 +35,7 @@ const IsaTable& scalar_table() {
     scalar::enter_all(t);
     t.grouped = scalar_grouped();
     t.dense = &scalar_dense();
+    t.attention = &scalar_attention();
     return t;
   }();
   return table;

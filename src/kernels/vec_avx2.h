@@ -336,4 +336,26 @@ HONE_INLINE void transpose16(const float* src, size_t ld_src, float* dst, size_t
     for (size_t j = 0; j < 16; j += 8) transpose8(src + i * ld_src + j, ld_src, dst + j * ld_dst + i, ld_dst);
 }
 
+inline constexpr int kRowsTogether = 3, kKeysTogether = 2, kValueVectors = 2;
+using Partial = __m256;
+HONE_INLINE Partial no_partial() {
+  return _mm256_setzero_ps();
+}
+HONE_INLINE Partial multiply_add(F32 a, F32 b, Partial sum) {
+  return _mm256_fmadd_ps(a.b, b.b, _mm256_fmadd_ps(a.a, b.a, sum));
+}
+using Folded = __m256;  // in each half: two parts of the first sum, two of the second
+HONE_INLINE Folded fold(Partial a, Partial b) {
+  const __m256 cross = _mm256_castpd_ps(_mm256_shuffle_pd(_mm256_castps_pd(a), _mm256_castps_pd(b), 0x5));
+  return _mm256_add_ps(_mm256_blend_ps(a, b, 0xCC), cross);
+}
+HONE_INLINE __m256 sum_four_folded(const Folded* f) {
+  const __m256 low = _mm256_add_ps(_mm256_shuffle_ps(f[0], f[1], 0x88), _mm256_shuffle_ps(f[0], f[1], 0xDD));
+  const __m256 high = _mm256_add_ps(_mm256_shuffle_ps(f[2], f[3], 0x88), _mm256_shuffle_ps(f[2], f[3], 0xDD));
+  return _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+}
+HONE_INLINE F32 sum_folded(const Folded (&f)[8]) {
+  return {sum_four_folded(f), sum_four_folded(f + 4)};
+}
+
 }  // namespace hone::kernels::avx2

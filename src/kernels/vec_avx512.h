@@ -269,4 +269,28 @@ HONE_INLINE void transpose16(const float* src, size_t ld_src, float* dst, size_t
   }
 }
 
+inline constexpr int kRowsTogether = 4, kKeysTogether = 4, kValueVectors = 4;
+using Partial = __m512;
+HONE_INLINE Partial no_partial() {
+  return _mm512_setzero_ps();
+}
+HONE_INLINE Partial multiply_add(F32 a, F32 b, Partial sum) {
+  return _mm512_fmadd_ps(a, b, sum);
+}
+using Folded = __m512;  // in each quarter: two parts of the first sum, two of the second
+HONE_INLINE Folded fold(Partial a, Partial b) {
+  const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_mask_blend_pd(0xAA, x, y)),
+                       _mm512_castpd_ps(_mm512_shuffle_pd(x, y, 0x55)));
+}
+HONE_INLINE F32 sum_folded(const Folded (&f)[8]) {
+  const auto four = [](F32 a, F32 b) HONE_LAMBDA {
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
+  };
+  const auto across = [](F32 a, F32 b) HONE_LAMBDA {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  };
+  return across(across(four(f[0], f[1]), four(f[2], f[3])), across(four(f[4], f[5]), four(f[6], f[7])));
+}
+
 }  // namespace hone::kernels::avx512

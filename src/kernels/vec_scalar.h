@@ -300,4 +300,24 @@ HONE_INLINE void transpose16(const float* src, size_t ld_src, float* dst, size_t
     for (size_t c = 0; c < 16; ++c) dst[c * ld_dst + r] = src[r * ld_src + c];
 }
 
+// Attention: sums of a row's products before they are added up across lanes. fold() joins two, sum_folded()
+// turns eight (of 16 rows) into the 16 sums. kRowsTogether query rows share a loaded key.
+inline constexpr int kRowsTogether = 4, kKeysTogether = 2, kValueVectors = 2;
+using Partial = F32;
+HONE_INLINE Partial no_partial() {
+  return zero();
+}
+HONE_INLINE Partial multiply_add(F32 a, F32 b, Partial sum) {
+  return fma(a, b, sum);
+}
+struct Folded {
+  float v[2];
+};
+HONE_INLINE Folded fold(Partial a, Partial b) {
+  return {{reduce_add(a), reduce_add(b)}};
+}
+HONE_INLINE F32 sum_folded(const Folded (&f)[8]) {
+  return each([&](int i) { return f[i / 2].v[i % 2]; });
+}
+
 }  // namespace hone::kernels::scalar
