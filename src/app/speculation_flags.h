@@ -22,6 +22,7 @@ class SpeculationFlags {
   void check() const;
   // Logit rows that the session has to give: SessionOptions::scored.
   int64_t scored() const { return off() ? 1 : most_ + 1; }
+  bool asked() const { return mode_ == "ngram" || has_draft_model(); }
   bool has_draft_model() const { return !draft_.empty(); }
   const std::string& draft_model() const { return draft_; }
 

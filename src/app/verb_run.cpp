@@ -9,6 +9,7 @@
 #include "app/console.h"
 #include "app/flags.h"
 #include "app/model_argument.h"
+#include "app/run_batch.h"
 #include "app/run_graph.h"
 #include "app/speculation_flags.h"
 #include "app/text_input.h"
@@ -53,6 +54,7 @@ class RunVerb : public Verb {
     device_.add(command);
     adapters_.add(command);
     speculation_.add(command);
+    batch_.add(command);
     add_sampling_flags(command, generate_.sampling);
     seed_option_ = command.get_option("--seed");
     command.add_option("--input", inputs_, "Run the graph once with this array; may be repeated")
@@ -70,8 +72,9 @@ class RunVerb : public Verb {
       fail(ErrorKind::kUsage, "--system needs the chat template, --raw leaves it out");
     generate::validate(generate_.sampling);
     speculation_.check();
+    check_batch();
     session_.cache_format = cache_.format();
-    const bool interactive = prompt_option_->count() == 0 && ::isatty(STDIN_FILENO);
+    const bool interactive = !batch_.given() && prompt_option_->count() == 0 && ::isatty(STDIN_FILENO);
     if (inputs_.empty() && interactive && console.json())
       fail(ErrorKind::kUsage, "--json needs a prompt or a pipe on stdin");
     if (inputs_.empty() && interactive && raw_)
@@ -89,6 +92,7 @@ class RunVerb : public Verb {
 
     const auto tokenizer = models::load_tokenizer(*model.checkpoint);
     const std::string source = raw_ ? "" : models::chat_template_source(*model.checkpoint);
+    if (batch_.given()) return answer_all(console, model, *device, *tokenizer, source);
     const std::string prompt = interactive ? "" : prompt_option_->count() > 0 ? prompt_ : read_pipe();
     session_.scored = speculation_.scored();
     generate::LanguageModel language_model(model, *device, session_, adapted(model));
@@ -137,6 +141,22 @@ class RunVerb : public Verb {
     return text;
   }
 
+  void check_batch() const {
+    if (!batch_.given()) return;
+    if (prompt_option_->count() > 0) fail(ErrorKind::kUsage, "--batch reads its prompts from a file; leave out PROMPT");
+    if (!inputs_.empty()) fail(ErrorKind::kUsage, "--batch and --input exclude each other");
+    if (speculation_.asked())
+      fail(ErrorKind::kUsage, "--batch fills the runs with many prompts; leave out --speculate and --draft");
+  }
+
+  int answer_all(Console& console, const models::Model& model, exec::Device& device,
+                 const text::Tokenizer& tokenizer, const std::string& source) {
+    const auto prompts = batch_.prompts(tokenizer, source, system_, raw_);
+    batch_.size_session(session_, prompts, generate_.max_tokens, model.config.context_length);
+    generate::LanguageModel session(model, device, session_, adapted(model));
+    return run_batch(console, session, tokenizer, device.pool(), prompts, generate_, stats_);
+  }
+
   int answer_once(Console& console, generate::LanguageModel& model, const text::Tokenizer& tokenizer,
                   const std::string& source, const std::string& prompt) {
     const bool terminal = ::isatty(STDOUT_FILENO);
@@ -182,6 +202,7 @@ class RunVerb : public Verb {
   DeviceFlags device_;
   AdapterFlags adapters_;
   SpeculationFlags speculation_;
+  BatchFlags batch_;
 };
 
 }  // namespace

@@ -11,7 +11,36 @@ namespace {
 
 Json message(const char* role, const std::string& content) { return Json{{"role", role}, {"content", content}}; }
 
+std::string render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer, const std::string& system_prompt,
+                   const Json& messages) {
+  if (system_prompt.empty()) return chat_template.render(template_variables(messages, tokenizer, true));
+  Json with_system = Json::array({message("system", system_prompt)});
+  for (const Json& m : messages) with_system.push_back(m);
+  try {
+    std::string rendered = chat_template.render(template_variables(with_system, tokenizer, true));
+    if (rendered.find(system_prompt) != std::string::npos) return rendered;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kBadInput) throw;
+  }
+  // The template refuses or drops a system message: the instructions open the first user turn instead.
+  Json folded = messages;
+  std::string& first = folded.at(0).at("content").get_ref<std::string&>();
+  first = system_prompt + "\n\n" + first;
+  return chat_template.render(template_variables(folded, tokenizer, true));
+}
+
 }  // namespace
+
+std::vector<text::TokenId> conversation_ids(const text::ChatTemplate* chat_template, const text::Tokenizer& tokenizer,
+                                            const std::string& system_prompt, const Json& messages) {
+  // A template writes its own special tokens; plain text gets those of the tokenizer.
+  if (chat_template) {
+    return tokenizer.encode(render(*chat_template, tokenizer, system_prompt, messages), {.add_special = false, .parse_special = true});
+  }
+  std::string plain = system_prompt.empty() ? "" : system_prompt + "\n";
+  for (const Json& m : messages) plain += m.at("content").get_ref<const std::string&>();
+  return tokenizer.encode(plain, {.add_special = true, .parse_special = false});
+}
 
 Json template_variables(const Json& messages, const text::Tokenizer& tokenizer, bool add_generation_prompt, const Json& tools,
                         const Json& extra) {
@@ -30,35 +59,10 @@ Chat::Chat(CausalModel& model, const text::Tokenizer& tokenizer, const std::stri
   if (!template_source.empty()) template_ = std::make_unique<text::ChatTemplate>(text::ChatTemplate::parse(template_source));
 }
 
-std::string Chat::render() const {
-  if (system_prompt_.empty()) return template_->render(template_variables(messages_, tokenizer_, true));
-  Json with_system = Json::array({message("system", system_prompt_)});
-  for (const Json& m : messages_) with_system.push_back(m);
-  try {
-    std::string rendered = template_->render(template_variables(with_system, tokenizer_, true));
-    if (rendered.find(system_prompt_) != std::string::npos) return rendered;
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kBadInput) throw;
-  }
-  // The template refuses or drops a system message: the instructions open the first user turn instead.
-  Json folded = messages_;
-  std::string& first = folded.at(0).at("content").get_ref<std::string&>();
-  first = system_prompt_ + "\n\n" + first;
-  return template_->render(template_variables(folded, tokenizer_, true));
-}
-
-std::vector<text::TokenId> Chat::prompt_ids() const {
-  // A template writes its own special tokens; plain text gets those of the tokenizer.
-  if (template_) return tokenizer_.encode(render(), {.add_special = false, .parse_special = true});
-  std::string plain = system_prompt_.empty() ? "" : system_prompt_ + "\n";
-  for (const Json& m : messages_) plain += m.at("content").get_ref<const std::string&>();
-  return tokenizer_.encode(plain, {.add_special = true, .parse_special = false});
-}
-
 GenerateResult Chat::send(const std::string& user_text, const GenerateOptions& options, const std::function<bool(std::string_view)>& on_text) {
   messages_.push_back(message("user", user_text));
   try {
-    const std::vector<text::TokenId> ids = prompt_ids();
+    const std::vector<text::TokenId> ids = conversation_ids(template_.get(), tokenizer_, system_prompt_, messages_);
     if (static_cast<int64_t>(ids.size()) >= model_.context()) {
       fail(ErrorKind::kBadInput, "[generate] the conversation has {} tokens and the context holds {}; clear it or ask for a larger context",
            ids.size(), model_.context());

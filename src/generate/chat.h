@@ -25,15 +25,18 @@ class Chat {
   const Json& messages() const { return messages_; }   // user and assistant turns
 
  private:
-  std::string render() const;
-  std::vector<text::TokenId> prompt_ids() const;
-
   CausalModel& model_;
   const text::Tokenizer& tokenizer_;
   std::unique_ptr<text::ChatTemplate> template_;
   Json messages_ = Json::array();
   std::string system_prompt_;
 };
+
+// What a model is fed to answer a conversation (turns of user and assistant) under a system prompt, maybe empty. Without a
+// template: the texts themselves, one after the other. A template that refuses or drops a system message gets it in front
+// of the first user turn.
+std::vector<text::TokenId> conversation_ids(const text::ChatTemplate* chat_template, const text::Tokenizer& tokenizer,
+                                            const std::string& system_prompt, const Json& messages);
 
 // Variables of a render: messages (normalised), add_generation_prompt, bos_token, eos_token, tools, extra.
 Json template_variables(const Json& messages, const text::Tokenizer& tokenizer, bool add_generation_prompt, const Json& tools = nullptr,

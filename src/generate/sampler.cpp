@@ -78,13 +78,24 @@ void validate(const SamplingOptions& o) {
 }
 
 TokenId argmax(std::span<const float> logits) {
-  float best = -std::numeric_limits<float>::infinity();
-  size_t id = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > best) best = logits[i], id = i;
+  // The largest of each block in lanes that the compiler turns into vectors; only the winning block is searched.
+  constexpr size_t kBlock = 1024, kLanes = 16;
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  float best = kNone;
+  size_t winner = 0;
+  for (size_t at = 0; at < logits.size(); at += kBlock) {
+    const std::span<const float> block = logits.subspan(at, std::min(kBlock, logits.size() - at));
+    float lanes[kLanes];
+    std::fill(lanes, lanes + kLanes, kNone);
+    size_t i = 0;
+    for (; i + kLanes <= block.size(); i += kLanes)
+      for (size_t j = 0; j < kLanes; ++j) lanes[j] = block[i + j] > lanes[j] ? block[i + j] : lanes[j];
+    for (; i < block.size(); ++i) lanes[0] = block[i] > lanes[0] ? block[i] : lanes[0];
+    const float largest = *std::max_element(lanes, lanes + kLanes);
+    if (largest > best) best = largest, winner = at;
   }
   check_finite(best);
-  return static_cast<TokenId>(id);
+  return static_cast<TokenId>(std::find(logits.begin() + static_cast<std::ptrdiff_t>(winner), logits.end(), best) - logits.begin());
 }
 
 TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history) {

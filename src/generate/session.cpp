@@ -152,6 +152,11 @@ std::span<const float> LanguageModel::feed_rows(int64_t first_row, int64_t rows,
   return logits;
 }
 
+void LanguageModel::check(int64_t row, std::span<const TokenId> ids) const {
+  check_ids(ids);
+  check_room(row, static_cast<int64_t>(ids.size()));
+}
+
 void LanguageModel::move_row(int64_t from, int64_t to) {
   states_.move_row(from, to);
   if (from == to) return;

@@ -59,6 +59,8 @@ class LanguageModel : public CausalModel {
   // Appends ids [rows, length] to `rows` batch rows from first_row on, at most chunk() each; the others rest. Logits
   // after the last id of each, [rows, vocab]. Rows have lengths of their own.
   std::span<const float> feed_rows(int64_t first_row, int64_t rows, std::span<const text::TokenId> ids);
+  // What feed_rows() would throw for ids of one row.
+  void check(int64_t row, std::span<const text::TokenId> ids) const;
   // Row `to` gets what row `from` holds, which is empty then.
   void move_row(int64_t from, int64_t to);
   int64_t position(int64_t row = 0) const override;

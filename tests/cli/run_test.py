@@ -112,6 +112,48 @@ class Speculation(CliTest):
         self.fails(2, *self.greedy, "--draft", strange, says="cannot draft for")
 
 
+class Batch(CliTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = write_tiny_model(cls.folder / "tiny")
+        cls.file = cls.folder / "prompts.txt"
+        cls.prompts = ["hello", "a longer prompt of several words hello hello", "x", "hello hello"]
+        cls.file.write_text("\n".join([cls.prompts[0], "", *cls.prompts[1:]]) + "\r\n")
+
+    def lines(self, *args, **more):
+        return [json.loads(line) for line in self.ok(*args, **more).out.splitlines()]
+
+    def test_answers_are_those_of_single_runs(self):
+        options = ("--max-tokens", "12", "--ignore-end", "--temperature", "0.5", "--seed", "7")
+        for places in ("1", "3", "8"):
+            answers = self.lines("run", self.model, "--batch", self.file, "--parallel", places, *options)
+            self.assertEqual([a["line"] for a in answers], [1, 3, 4, 5])
+            for i, (answer, prompt) in enumerate(zip(answers, self.prompts)):
+                alone = self.json_of("run", self.model, prompt, *options[:-1], str(7 + i))
+                for key in ("text", "ids", "stop_reason", "prompt_tokens", "seed"):
+                    self.assertEqual(answer[key], alone[key], key)
+
+    def test_raw_system_and_stdin(self):
+        greedy = ("--max-tokens", "5", "--ignore-end", "--temperature", "0")
+        raw = self.lines("run", self.model, "--batch", "-", "--raw", *greedy, stdin="hello\nx")
+        self.assertEqual([a["prompt_tokens"] for a in raw], [1, 1])
+        self.assertEqual(raw[0]["ids"], self.json_of("run", self.model, "hello", "--raw", *greedy)["ids"])
+        system = self.lines("run", self.model, "--batch", "-", "--system", "x", *greedy, stdin="hello")
+        self.assertEqual(system[0]["ids"], self.json_of("run", self.model, "hello", "--system", "x", *greedy)["ids"])
+        said = self.ok("run", self.model, "--batch", self.file, "--stats", *greedy).err
+        self.assertRegex(said, r"4 answers in .* 20 tokens at ")
+
+    def test_refusals(self):
+        run = ("run", self.model, "--batch", self.file)
+        self.fails(2, *run, "hello", says="PROMPT")
+        self.fails(2, *run, "--speculate", "ngram", says="--speculate")
+        self.fails(2, *run, "--parallel", "0", says="parallel")
+        self.fails(3, "run", self.model, "--batch", self.folder / "none.txt", says="none.txt")
+        self.fails(3, "run", self.model, "--batch", "-", says="prompt", stdin="\n \n")
+        self.fails(3, *run, "--context", "8", says="line 3")
+
+
 class Graph(CliTest):
     @classmethod
     def setUpClass(cls):
