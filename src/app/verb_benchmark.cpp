@@ -1,15 +1,15 @@
-// hone bench: speed, memory and the share of the machine's read bandwidth that decode reaches. (Not
+// hone bench: speed and memory of a model, and how near they are to what the machine allows. (Not
 // verb_bench.cpp: the build takes *_bench.cpp for benchmark programs.)
 #include <CLI/CLI.hpp>
 
+#include "app/bench_start.h"
+#include "app/bench_text.h"
 #include "app/console.h"
 #include "app/flags.h"
 #include "app/model_argument.h"
-#include "app/units.h"
 #include "app/validators.h"
 #include "app/verbs.h"
 #include "base/cpu.h"
-#include "base/error.h"
 #include "evaluate/speed.h"
 
 namespace hone::app {
@@ -19,19 +19,26 @@ class BenchVerb : public Verb {
  public:
   void define(CLI::App& command) override {
     command.add_option("model", model_, "The model to run")->required()->type_name("MODEL");
-    const auto tokens = [&](const char* name, int64_t& value, const char* help, int64_t least) {
+    const auto tokens = [&](const char* name, int64_t& value, const char* help, int64_t least, int64_t most) {
       command.add_option(name, value, help)
           ->capture_default_str()
-          ->check(between(least, int64_t{1} << 24))
+          ->check(between(least, most))
           ->type_name("N");
     };
-    tokens("-p,--prefill", options_.prefill_tokens, "Tokens of the prompt", 1);
-    tokens("-n,--decode", options_.decode_tokens, "Tokens to generate one by one", 1);
-    tokens("--depth", options_.depth, "Tokens already in the cache", 0);
+    constexpr int64_t kMost = int64_t{1} << 24;
+    tokens("-p,--prefill", options_.prefill_tokens, "Tokens of the prompt", 1, kMost);
+    tokens("-n,--decode", options_.decode_tokens, "Tokens to generate one by one", 1, kMost);
+    tokens("--depth", options_.depth, "Tokens already in the cache before decoding", 0, kMost);
+    tokens("--sequences", options_.sequences, "Sequences to decode at once; speed is of all together", 1,
+           1024);
     command.add_option("-r,--repetitions", options_.repetitions, "How often; the median counts")
         ->capture_default_str()
         ->check(between(1, 1000))
         ->type_name("N");
+    command.add_flag("--profile", options_.profile,
+                     "Time, bytes and multiply-adds of each op, beside its roof");
+    command.add_flag("--start", start_,
+                     "Also time fresh processes of this program from start to first token");
     cache_.add(command);
     device_.add(command);
   }
@@ -41,37 +48,24 @@ class BenchVerb : public Verb {
     const auto path = resolve_model(model_, console.progress());
     const auto device = device_.make();
     const evaluate::SpeedResult result = evaluate::measure_speed(path, *device, options_, console.progress());
+    evaluate::Sample fresh;
+    if (start_) fresh = fresh_start_seconds(path, result.threads, options_.repetitions);
     if (console.json()) {
       Json json = evaluate::to_json(result);
       json["model"] = model_;
       json["processor"] = cpu_model_name();
+      if (start_)
+        json["fresh_process_seconds"] = {{"median", fresh.median}, {"min", fresh.min}, {"max", fresh.max}};
       console.print_json(json);
     } else {
-      console.print(to_text(result));
+      console.print(bench_text(result, start_ ? &fresh : nullptr));
     }
     return 0;
   }
 
  private:
-  std::string to_text(const evaluate::SpeedResult& r) const {
-    const auto row = [](std::string name, const evaluate::Sample& s, int digits, const char* unit) {
-      return std::vector<std::string>{std::move(name), fmt::format("{:.{}f} {}", s.median, digits, unit),
-                                      fmt::format("{:.{}f} to {:.{}f}", s.min, digits, s.max, digits)};
-    };
-    const std::vector<std::vector<std::string>> rows = {
-        row(fmt::format("prefill {}", options_.prefill_tokens), r.prefill_tokens_per_second, 1, "tokens/s"),
-        row(fmt::format("decode {}", options_.decode_tokens), r.decode_tokens_per_second, 1, "tokens/s"),
-        row("first token", r.first_token_seconds, 3, "s"),
-        {"load", fmt::format("{:.3f} s", r.load_seconds), ""},
-        {"peak memory", human_bytes(r.peak_memory_bytes), ""},
-        {"weights, KV cache", human_bytes(r.weight_bytes), human_bytes(r.cache_bytes)},
-        {"read bandwidth", fmt::format("{:.1f} GB/s", r.read_bandwidth / 1e9),
-         fmt::format("{:.0f} % reached in decode", 100 * r.decode_bandwidth_share)}};
-    return table(rows) + fmt::format("{}, {} threads, {}; median of {}\n", cpu_model_name(), r.threads, r.isa,
-                                     options_.repetitions);
-  }
-
   std::string model_;
+  bool start_ = false;
   evaluate::SpeedOptions options_;
   CacheFlag cache_;
   DeviceFlags device_;
