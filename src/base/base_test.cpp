@@ -2,12 +2,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -63,6 +66,58 @@ TEST(ThreadPool, RethrowsAndGoesOn) {
   std::atomic<int> sum = 0;
   pool.for_range(100, 1, [&](size_t i, size_t, int) { sum += static_cast<int>(i); });
   EXPECT_EQ(sum, 4950);
+}
+
+TEST(ThreadPool, RefusesRegionsInsideRegions) {
+  ThreadPool pool(2);
+  const auto nothing = [](size_t, size_t, int) {};
+  EXPECT_THROW(pool.for_range(64, 1, [&](size_t, size_t, int) { pool.for_range(8, 1, nothing); }), std::logic_error);
+  std::atomic<int> sum = 0;
+  pool.for_range(100, 1, [&](size_t i, size_t, int) { sum += static_cast<int>(i); });
+  EXPECT_EQ(sum, 4950);
+}
+
+TEST(ThreadPool, ManyShortRegionsLoseNoWakeUp) {
+  for (const int threads : {2, 3, 8}) {  // also more than there are cores
+    ThreadPool pool(threads);
+    std::vector<std::atomic<int>> hits(static_cast<size_t>(threads) * 3);
+    const int rounds = 4000;
+    for (int round = 0; round < rounds; ++round) {
+      // Pauses of both kinds: workers still spinning, and parked.
+      if (round % 200 == 0) std::this_thread::sleep_for(std::chrono::microseconds(round % 400 ? 300 : 15));
+      pool.for_range(hits.size(), 1, [&](size_t begin, size_t, int) { hits[begin].fetch_add(1, std::memory_order_relaxed); });
+    }
+    for (const auto& h : hits) EXPECT_EQ(h.load(), rounds);
+  }
+}
+
+TEST(ThreadPool, AWorkerNumberIsUsedByOneThreadAtATime) {
+  ThreadPool pool(4);
+  std::vector<int> plain(4);  // written without locks: a race would lose counts
+  std::atomic<int> outside = 0;
+  for (int round = 0; round < 300; ++round)
+    pool.for_range(64, 1, [&](size_t, size_t, int worker) {
+      if (worker < 0 || worker >= 4) ++outside;
+      else ++plain[static_cast<size_t>(worker)];
+    });
+  EXPECT_EQ(outside, 0);
+  EXPECT_EQ(std::accumulate(plain.begin(), plain.end(), 0), 300 * 64);
+}
+
+TEST(ThreadPool, ExceptionsFromManyChunksAndRegions) {
+  ThreadPool pool(4);
+  for (int round = 0; round < 200; ++round) {
+    std::atomic<int> thrown = 0;
+    const auto body = [&](size_t i, size_t, int) {
+      if (i % 3 == 0) {
+        ++thrown;
+        fail(ErrorKind::kBadInput, "chunk {}", i);
+      }
+    };
+    EXPECT_THROW(pool.for_range(30, 1, body), Error);
+    EXPECT_GE(thrown, 1);
+    EXPECT_LE(thrown, 4);  // the rest is not begun: at most one per thread
+  }
 }
 
 TEST(File, AtomicFileAppearsOnlyOnCommit) {

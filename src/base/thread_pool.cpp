@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/cpu.h"
+#include "base/error.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -135,6 +136,7 @@ void ThreadPool::for_range(size_t count, size_t grain, FunctionRef<void(size_t, 
     for (size_t begin = 0; begin < count; begin += grain) body(begin, std::min(count, begin + grain), 0);
     return;
   }
+  HONE_CHECK((s.job.load(std::memory_order_relaxed) & (State::kOpen | State::kInside)) == 0);  // a body calls for_range
   s.body = &body;
   s.count = count;
   s.grain = grain;

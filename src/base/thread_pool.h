@@ -38,7 +38,9 @@ class ThreadPool {
 
   // Calls body(begin, end, worker) on disjoint chunks of at most grain items that cover [0, count);
   // chunks are taken dynamically, worker is in [0, size()). Returns when all are done. The first
-  // exception thrown by a body is rethrown here. Not reentrant: a body must not call for_range.
+  // exception thrown by a body is rethrown here. Not reentrant: a body that opens a region of several chunks
+  // throws std::logic_error. Costs about 0.1 microseconds when the workers are awake (they are for about 20
+  // microseconds after a region) and a wake-up through the kernel, 2 to 5 microseconds, when they are parked.
   void for_range(size_t count, size_t grain, FunctionRef<void(size_t begin, size_t end, int worker)> body);
 
  private:
