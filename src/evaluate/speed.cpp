@@ -76,23 +76,6 @@ class Phases {
     decode_seconds = seconds_since(start);
   }
 
-  RunSizes sizes(int64_t sequence, int64_t past) const {
-    return {session_.batch(), sequence, past, session_.batch(), options_.cache_format};
-  }
-
- private:
-  // Chunk by chunk, as the session would take it.
-  void profiled_prefill(Profiler& profiler) {
-    const int64_t chunk = generate::SessionOptions{}.chunk;
-    for (int64_t at = 0; at < options_.prefill_tokens; at += chunk) {
-      const int64_t length = std::min(chunk, options_.prefill_tokens - at);
-      const auto start = Clock::now();
-      session_.feed(
-          std::span<const TokenId>(prompt_).subspan(static_cast<size_t>(at), static_cast<size_t>(length)));
-      profiler.add_run(sizes(length, at), seconds_since(start));
-    }
-  }
-
   // `depth` tokens in every row, those of the repetition before where they are left.
   void fill() {
     if (filled_ && session_.position() >= options_.depth) {
@@ -109,6 +92,23 @@ class Phases {
       session_.feed_batch(same);
     }
     filled_ = true;
+  }
+
+  RunSizes sizes(int64_t sequence, int64_t past) const {
+    return {session_.batch(), sequence, past, session_.batch(), options_.cache_format};
+  }
+
+ private:
+  // Chunk by chunk, as the session would take it.
+  void profiled_prefill(Profiler& profiler) {
+    const int64_t chunk = generate::SessionOptions{}.chunk;
+    for (int64_t at = 0; at < options_.prefill_tokens; at += chunk) {
+      const int64_t length = std::min(chunk, options_.prefill_tokens - at);
+      const auto start = Clock::now();
+      session_.feed(
+          std::span<const TokenId>(prompt_).subspan(static_cast<size_t>(at), static_cast<size_t>(length)));
+      profiler.add_run(sizes(length, at), seconds_since(start));
+    }
   }
 
   LanguageModel& session_;
@@ -236,6 +236,7 @@ class Measurement {
     result_.decode_cost = decode_cost(session.plan().graph(), options_);
     if (!options_.profile) return;
     Phases phases(session, options_);
+    phases.fill();  // before the watch begins
     Profiler profiler(session.plan(), result_.roofs);
     phases.decode(&profiler);
     result_.decode_profile = profiler.finish(options_.decode_tokens * options_.sequences);
