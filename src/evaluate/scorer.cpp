@@ -59,6 +59,7 @@ Scorer::Scorer(const models::Model& model, exec::Device& device, int64_t window,
   limits.batch = 1;
   limits.sequence = limits.context = window;
   limits.rows = max_rows_;
+  limits.every_node = true;  // trials start anywhere
   plan_ = exec::Plan::compile(std::move(*graph), device, limits);
 }
 

@@ -5,9 +5,9 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "base/thread_pool.h"
+#include "exec/grouping.h"
 #include "ir/graph.h"
 
 namespace hone::exec {
@@ -74,17 +74,13 @@ class Device {
   virtual ThreadPool& pool() = 0;
   virtual bool supports(const ir::Graph& graph, const ir::Node& node) const = 0;
   virtual std::unique_ptr<Kernel> compile(const ir::Graph& graph, const ir::Node& node) = 0;
-  // Nodes that one kernel should run together, each list ascending; the rest run one by one. A group runs
-  // at the place of its last node; what only its members read has no memory. The plan refuses groups that
-  // overlap or break the order of steps (exec/grouping.h).
-  virtual std::vector<std::vector<ir::NodeId>> groups(const ir::Graph& graph) const {
-    (void)graph;
-    return {};
-  }
-  // The kernel of such a group. Its inputs and outputs are Grouping::edges() of the nodes. Called again when a
+  // Joins nodes that one kernel should run together; the rest run one by one. A group runs at the place of
+  // its last node, and what only its members read has no memory.
+  virtual void group(Grouping& grouping) const { (void)grouping; }
+  // The kernel of such a group. Its inputs and outputs are grouping.edges(nodes). Called again when a
   // constant is bound to other bytes: whatever format supports() takes must do.
-  virtual std::unique_ptr<Kernel> compile_group(const ir::Graph& graph, std::span<const ir::NodeId> nodes) {
-    (void)graph, (void)nodes;
+  virtual std::unique_ptr<Kernel> compile_group(const Grouping& grouping, std::span<const ir::NodeId> nodes) {
+    (void)grouping, (void)nodes;
     return nullptr;
   }
   // Storage of KV caches this device can attend over.

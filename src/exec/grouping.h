@@ -25,6 +25,7 @@ class Grouping {
   // Joins nodes (ascending, at least one). False, and nothing changes, where one is taken already or the
   // order of steps would no longer hold: a node between them reads what an early member makes.
   bool join(std::span<const ir::NodeId> nodes);
+  const ir::Graph& graph() const { return graph_; }
   bool taken(ir::NodeId node) const { return group_of_[static_cast<size_t>(node)] >= 0; }
   const std::vector<std::vector<ir::NodeId>>& groups() const { return groups_; }
 

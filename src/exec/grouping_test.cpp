@@ -68,10 +68,13 @@ class GroupingDevice : public Device {
     const auto id = static_cast<ir::NodeId>(&node - graph.nodes().data());
     return std::make_unique<ElementKernel>(graph, std::span(&id, 1));
   }
-  std::vector<Nodes> groups(const ir::Graph&) const override { return groups_; }
-  std::unique_ptr<Kernel> compile_group(const ir::Graph& graph, std::span<const ir::NodeId> nodes) override {
+  void group(Grouping& grouping) const override {
+    for (const Nodes& nodes : groups_) EXPECT_TRUE(grouping.join(nodes));
+  }
+  std::unique_ptr<Kernel> compile_group(const Grouping& grouping,
+                                        std::span<const ir::NodeId> nodes) override {
     ++compiled_groups;
-    return std::make_unique<ElementKernel>(graph, nodes);
+    return std::make_unique<ElementKernel>(grouping.graph(), nodes);
   }
   bool supports_state(FormatId) const override { return true; }
   int compiled_groups = 0;
@@ -181,15 +184,6 @@ TEST(GroupedPlan, ValuesInsideHaveNoMemory) {
   EXPECT_GT(apart, together);
 }
 
-TEST(GroupedPlan, RefusesGroupsAgainstTheOrder) {
-  for (const std::vector<Nodes>& groups :
-       {std::vector<Nodes>{{0, 2}}, {{0, 1}, {1, 2}}, {{3, 9}}, {std::vector<ir::NodeId>{}}}) {
-    GroupingDevice device(groups);
-    EXPECT_NE(message_of([&] { Plan::compile(Made().graph, device, {}); }).find("against the order"),
-              std::string::npos);
-  }
-}
-
 TEST(GroupedPlan, RebindReachesConstantsInside) {
   GroupingDevice device({{0, 1}, {2, 4}});
   const Made m;
@@ -239,6 +233,12 @@ TEST(GroupedPlan, StartsOnlyBetweenSteps) {
   }
   Recording recording({2, 5});
   const auto expected = run(*plan, {.record = &recording});
+  PlanLimits apart;
+  apart.every_node = true;
+  const auto single = Plan::compile(Made().graph, device, apart);
+  EXPECT_EQ(single->steps(), 6u);
+  Recording anywhere({1, 3, 4});
+  EXPECT_EQ(run(*single, {.record = &anywhere}), expected);
   int ran = 0;
   plan->set_observer(
       [&](const ir::Node&, std::span<const Buffer>, std::span<const Buffer>, double) { ++ran; });

@@ -2,8 +2,6 @@
 // by lifetimes.
 #include "exec/plan.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
@@ -57,6 +55,8 @@ void Plan::Impl::bind_maxima() {
   graph.resolve_symbols(maxima);
   bound.assign(maxima.size(), -1);
   next.assign(maxima.size(), -1);
+  dim_patches.resize(maxima.size());
+  sized.resize(maxima.size());
 }
 
 void Plan::Impl::check_support() const {
@@ -97,7 +97,7 @@ void Plan::Impl::materialise() {
   for (size_t v = 0; v < graph.values().size(); ++v) {
     const auto id = static_cast<ir::ValueId>(v);
     const ir::Constant* constant = graph.constant_of(id);
-    if (!constant || users[v].empty()) continue;
+    if (!constant || grouping->users(id).empty()) continue;
     if (constant->unbound() && elements_of(graph.value(id)) != 0)
       fail(ErrorKind::kUsage, "[exec] constant '{}' has no bytes; bind it first", graph.value(id).name);
     if (!constant->lazy()) continue;
@@ -117,25 +117,20 @@ void Plan::Impl::materialise() {
 
 void Plan::Impl::compile(Step& step) {
   step.kernel = step.nodes.size() == 1 ? device.compile(graph, graph.nodes()[static_cast<size_t>(step.node)])
-                                       : device.compile_group(graph, step.nodes);
+                                       : device.compile_group(*grouping, step.nodes);
   HONE_CHECK(step.kernel && (step.nodes.size() == 1 || !step.kernel->is_view()));
 }
 
 void Plan::Impl::make_steps() {
-  Grouping grouping(graph);
-  for (const auto& nodes : device.groups(graph)) {
-    if (grouping.join(nodes)) continue;
-    fail(ErrorKind::kUnsupported, "[exec] graph '{}': device {} groups nodes {} against the order",
-         graph.name(), device.name(), fmt::join(nodes, ", "));
-  }
+  if (!limits.every_node) device.group(*grouping);
   for (size_t n = 0; n < graph.nodes().size(); ++n) {
     const auto id = static_cast<ir::NodeId>(n);
-    if (grouping.taken(id)) continue;
+    if (grouping->taken(id)) continue;
     const ir::Node& node = graph.nodes()[n];
     steps.push_back({id, {id}, node.inputs, node.outputs, nullptr, {}, {}, {}});
   }
-  for (const auto& nodes : grouping.groups()) {
-    GroupEdges edges = grouping.edges(nodes);
+  for (const auto& nodes : grouping->groups()) {
+    GroupEdges edges = grouping->edges(nodes);
     steps.push_back(
         {nodes.back(), nodes, std::move(edges.inputs), std::move(edges.outputs), nullptr, {}, {}, {}});
   }
@@ -229,14 +224,12 @@ Buffer Plan::Impl::describe(ir::ValueId id, std::span<const int64_t> symbols) co
 void Plan::Impl::place_pointer(Buffer& buffer, ir::ValueId id, StateBuffer** state_slot) {
   const ir::Value& value = graph.value(id);
   const Place place = places[static_cast<size_t>(id)];
-  bool symbolic = false;
   for (int i = 0; i < buffer.rank; ++i) {
     const ir::Dim& dim = value.shape[static_cast<size_t>(i)];
     if (dim.known()) continue;
-    dim_patches.push_back({&buffer, i, dim.symbol});
-    symbolic = true;
+    dim_patches[static_cast<size_t>(dim.symbol)].push_back({&buffer, i});
+    if (place.kind != Place::Kind::kState) sized[static_cast<size_t>(dim.symbol)].push_back(&buffer);
   }
-  if (symbolic && place.kind != Place::Kind::kState) sized.push_back(&buffer);
   switch (place.kind) {
     case Place::Kind::kArena:
       buffer.data = arena.data() + place.index;
@@ -309,11 +302,7 @@ std::unique_ptr<Plan> Plan::compile(ir::Graph graph, Device& device, const PlanL
   impl.bind_maxima();
   impl.check_support();
   impl.check_states();
-  impl.users.resize(impl.graph.values().size());
-  const auto& nodes = impl.graph.nodes();
-  for (size_t n = 0; n < nodes.size(); ++n)
-    for (const ir::ValueId in : nodes[n].inputs)
-      if (in != ir::kNoValue) impl.users[static_cast<size_t>(in)].push_back(static_cast<ir::NodeId>(n));
+  impl.grouping.emplace(impl.graph);
   impl.materialise();
   impl.make_steps();
   impl.place_values();
@@ -346,7 +335,7 @@ void Plan::rebind(ir::ValueId constant, tensor::FormatId format, std::span<const
   after.owner = nullptr;
   after.produce = nullptr;
   p.graph.set_constant(constant, after);
-  const auto& users = p.users[static_cast<size_t>(constant)];
+  const auto users = p.grouping->users(constant);
   for (const ir::NodeId n : users) {
     if (p.device.supports(p.graph, p.graph.nodes()[static_cast<size_t>(n)])) continue;
     const std::string node = p.graph.nodes()[static_cast<size_t>(n)].name;

@@ -22,6 +22,8 @@ struct PlanLimits {
   // Any other symbol of the graph: its largest value.
   std::vector<std::pair<std::string, int64_t>> others;
   tensor::FormatId state_format = tensor::FormatId::kF16;
+  // No groups, whatever the device offers: the observer sees every node, and a run can start before any.
+  bool every_node = false;
 };
 
 // The growing or fixed state of one session (or of a batch in lockstep or ragged).
@@ -42,8 +44,8 @@ class StateSet {
 };
 
 // What a run left in the arena before some of its nodes, so that a later run with the same inputs can start
-// there: trials that change a constant of a late layer need not compute the early ones again. A point inside a
-// group of the device is refused; devices that multiply exactly make no groups.
+// there: trials that change a constant of a late layer need not compute the early ones again. A point inside
+// a group of the device is refused; devices that multiply exactly make no groups.
 class Recording {
  public:
   // points: node ids, ascending. The state before each of them is kept.
@@ -65,8 +67,8 @@ class Recording {
 struct RunOptions {
   Recording* record = nullptr;  // filled by this run
   const Recording* resume =
-      nullptr;       // start before resume->points()[point] with what was kept there; the inputs
-  size_t point = 0;  // that earlier nodes read, and their constants, must be as they were
+      nullptr;            // start before resume->points()[point] with what was kept there; the inputs
+  size_t point = 0;       // that earlier nodes read, and their constants, must be as they were
   int64_t first_row = 0;  // batch row 0 of the inputs is this row of the states, the others follow
 };
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "exec/grouping.h"
 #include "exec/plan.h"
 
 namespace hone::exec {
@@ -46,7 +48,6 @@ struct Plan::Impl {
   struct DimPatch {
     Buffer* buffer;
     int dim;
-    ir::SymbolId symbol;
   };
   struct InputPatch {
     Buffer* buffer;
@@ -57,8 +58,9 @@ struct Plan::Impl {
     Buffer* buffer;
     size_t state;
   };
-  std::vector<DimPatch> dim_patches;
-  std::vector<Buffer*> sized;  // buffers with a symbolic size: bytes follow
+  // Per symbol, since most runs change one: the dimensions that follow it, and the buffers whose bytes do.
+  std::vector<std::vector<DimPatch>> dim_patches;
+  std::vector<std::vector<Buffer*>> sized;
   std::vector<InputPatch> input_patches;
   std::vector<StatePatch> state_patches;
 
@@ -69,7 +71,7 @@ struct Plan::Impl {
   ir::SymbolId batch_symbol = -1, past_symbol = -1, sequence_symbol = -1;
 
   Pages arena, scratch;
-  std::vector<std::vector<ir::NodeId>> users;  // per value: nodes that read it
+  std::optional<Grouping> grouping;  // set once the graph is checked
   Observer observer;
 
   // plan.cpp

@@ -33,7 +33,7 @@ std::vector<Plan::Impl::Span> Plan::Impl::alive_before(ir::NodeId node) const {
     const ir::Value& value = graph.values()[v];
     if (places[v].kind != Place::Kind::kArena || value.producer < 0 || value.producer >= node) continue;
     bool read = false;
-    for (const ir::NodeId user : users[v]) read |= user >= node;
+    for (const ir::NodeId user : grouping->users(static_cast<ir::ValueId>(v))) read |= user >= node;
     for (const ir::ValueId output : graph.outputs()) read |= output == static_cast<ir::ValueId>(v);
     if (read) spans.push_back({places[v].index, describe(static_cast<ir::ValueId>(v), bound).bytes});
   }

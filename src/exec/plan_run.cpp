@@ -157,12 +157,16 @@ void Plan::Impl::bind_inputs(std::span<const Input> inputs, const StateSet* stat
 }
 
 void Plan::Impl::apply_sizes() {
-  if (next == bound) return;
-  for (const DimPatch& patch : dim_patches)
-    patch.buffer->dims[patch.dim] = std::max<int64_t>(0, next[static_cast<size_t>(patch.symbol)]);
-  for (Buffer* buffer : sized) {
-    const auto& f = tensor::format(buffer->format);
-    buffer->bytes = static_cast<size_t>(buffer->elements()) / f.block * f.block_bytes;
+  for (size_t symbol = 0; symbol < next.size(); ++symbol)
+    if (next[symbol] != bound[symbol])
+      for (const DimPatch& patch : dim_patches[symbol])
+        patch.buffer->dims[patch.dim] = std::max<int64_t>(0, next[symbol]);
+  for (size_t symbol = 0; symbol < next.size(); ++symbol) {
+    if (next[symbol] == bound[symbol]) continue;
+    for (Buffer* buffer : sized[symbol]) {
+      const auto& f = tensor::format(buffer->format);
+      buffer->bytes = static_cast<size_t>(buffer->elements()) / f.block * f.block_bytes;
+    }
   }
   std::copy(next.begin(), next.end(), bound.begin());
 }
