@@ -109,7 +109,7 @@ int64_t argmax(const std::vector<float>& logits) {
 
 // Greedy continuation after the prompt was fed in runs of `chunk`; every step's logits are compared.
 void expect_greedy(const models::Model& model, const Golden& golden, FormatId cache, size_t chunk, double tolerance) {
-  Runner runner(model, {.max_context = 256, .select_rows = true, .with_cache = true}, cache);
+  Runner runner(model, {.max_context = 256, .select_rows = true, .with_cache = true, .early_rows = true}, cache);
   const std::vector<int64_t> prompt = golden.ids("input_ids"), expected = golden.ids("greedy");
   const std::vector<float> reference = golden.floats("greedy_logits");
   std::vector<float> logits;

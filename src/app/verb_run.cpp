@@ -111,7 +111,7 @@ class RunVerb : public Verb {
     const int64_t longest = model.config.context_length > 0 ? model.config.context_length : kDefaultContext;
     if (session_.context == 0) session_.context = std::min(longest, kDefaultContext);
     return adapters_.apply(model.graph(
-        {.max_context = std::min(session_.context, longest), .select_rows = true, .with_cache = true}));
+        {.max_context = std::min(session_.context, longest), .select_rows = true, .with_cache = true, .early_rows = true}));
   }
 
   int graph(Console& console, const models::Model& model, exec::Device& device) {

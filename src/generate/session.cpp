@@ -43,7 +43,7 @@ LanguageModel::LanguageModel(const models::Model& model, exec::Device& device, c
   HONE_CHECK(options.batch > 0 && options.chunk > 0 && options.scored > 0);
   options_.chunk = std::min(options.chunk, options_.context);
   options_.scored = std::min(options.scored, options_.chunk);
-  if (!graph) graph = model.graph({.max_context = options_.context, .select_rows = true, .with_cache = true});
+  if (!graph) graph = model.graph({.max_context = options_.context, .select_rows = true, .with_cache = true, .early_rows = true});
   const ir::Shape& logits = graph->value(graph->outputs().at(0)).shape;
   HONE_CHECK(logits.size() == 2 && logits.back().known());
   vocab_ = logits.back().size;

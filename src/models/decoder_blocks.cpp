@@ -184,7 +184,7 @@ ValueId DecoderBuilder::self_attention(ValueId x, int64_t layer) {
   }
   q = rotate(head_norm(q, config_.heads, blk + "attn_q_norm"), config_.heads, layer, blk + "rope_q");
   k = rotate(head_norm(k, config_.kv_heads, blk + "attn_k_norm"), config_.kv_heads, layer, blk + "rope_k");
-  return linear(attention(q, k, v, layer), blk + "attn_output");
+  return attention(q, k, v, layer);
 }
 
 ValueId DecoderBuilder::gated_mlp(ValueId x, int64_t layer) {
@@ -210,13 +210,16 @@ ValueId DecoderBuilder::head_weight() {
                              stored_constant(tensor("token_embd.weight"), true));
 }
 
+ValueId DecoderBuilder::select(ValueId x, const std::string& name) {
+  if (logit_rows_ == ir::kNoValue)  // flat positions batch * sequence
+    logit_rows_ = graph_.add_input("logit_rows", ir::DType::kI64, {ir::Dim::sym(graph_.symbol("rows"))});
+  const int64_t width = graph_.value(x).shape.back().size;
+  const ValueId flat = graph_.add("Reshape", name + ".flat", {x, ints(name + ".flat.shape", {-1, width})});
+  return graph_.add("Gather", name, {flat, logit_rows_}, {{"axis", int64_t{0}}});
+}
+
 void DecoderBuilder::finish(ValueId x) {
-  if (options_.select_rows) {  // flat positions batch * sequence; the head is the widest product of all
-    const ir::Dim rows = ir::Dim::sym(graph_.symbol("rows"));
-    const ValueId wanted = graph_.add_input("logit_rows", ir::DType::kI64, {rows});
-    const ValueId flat = graph_.add("Reshape", "flat", {x, ints("flat.shape", {-1, config_.hidden_size})});
-    x = graph_.add("Gather", "selected", {flat, wanted}, {{"axis", int64_t{0}}});
-  }
+  if (options_.select_rows && logit_rows_ == ir::kNoValue) x = select(x, "selected");  // the head is the widest product of all
   x = norm(x, "output_norm");
   const double cap = config_.logit_softcap;
   ValueId logits = graph_.add("MatMul", cap > 0 ? "logits.open" : "logits", {x, head_weight()});
@@ -234,8 +237,12 @@ ir::Graph sequential_decoder(const ModelConfig& config, const tensor::Checkpoint
   ValueId x = b.embed();
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     const std::string blk = fmt::format("blk.{}.", layer);
-    const ValueId attended = b.self_attention(b.norm(x, blk + "attn_norm"), layer);
-    x = b.add(x, b.norm_if_any(attended, blk + "post_attention_norm"), blk + "attn_residual");
+    ValueId attended = b.self_attention(b.norm(x, blk + "attn_norm"), layer);
+    if (options.select_rows && options.early_rows && layer + 1 == config.layers) {
+      x = b.select(x, "selected");
+      attended = b.select(attended, "selected.attention");
+    }
+    x = b.add(x, b.norm_if_any(b.attention_output(attended, layer), blk + "post_attention_norm"), blk + "attn_residual");
     const ValueId mixed = b.gated_mlp(b.norm(x, blk + "ffn_norm"), layer);
     x = b.add(x, b.norm_if_any(mixed, blk + "post_ffw_norm"), blk + "ffn_residual");
   }

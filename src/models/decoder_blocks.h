@@ -2,6 +2,8 @@
 // of attention and feed-forward, head.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -50,10 +52,13 @@ class DecoderBuilder {
   ValueId rotate(ValueId x, int64_t heads, int64_t layer, const std::string& name);  // rotary, tables shared by layers
   // Causal attention of [batch, sequence, heads * D] over the cache and itself; window, scale and cap as configured.
   ValueId attention(ValueId q, ValueId k, ValueId v, int64_t layer);
-  ValueId self_attention(ValueId x, int64_t layer);                           // q, k, v, norms, rotation, attention, output
+  ValueId self_attention(ValueId x, int64_t layer);                           // q, k, v, norms, rotation, attention
+  ValueId attention_output(ValueId attended, int64_t layer) { return linear(attended, fmt::format("blk.{}.attn_output", layer)); }
+  // The rows that get logits, [batch, sequence, width] -> [rows, width].
+  ValueId select(ValueId x, const std::string& name);
   ValueId gated_mlp(ValueId x, int64_t layer);                                // down(act(gate x) * up x)
   ValueId add(ValueId a, ValueId b, const std::string& name) { return graph_.add("Add", name, {a, b}); }
-  // Last norm and head; only the rows asked for when the options say so.
+  // Last norm and head; only the rows asked for when the options say so and they are not picked yet.
   void finish(ValueId x);
   ir::Graph take() { return std::move(graph_); }
 
@@ -74,7 +79,7 @@ class DecoderBuilder {
   std::unordered_map<std::string, float> offsets_;  // what a stored vector lacks of its value
   ir::Graph graph_;
   ir::Dim batch_, sequence_, past_;
-  ValueId input_ids_ = ir::kNoValue, position_ids_ = ir::kNoValue;
+  ValueId input_ids_ = ir::kNoValue, position_ids_ = ir::kNoValue, logit_rows_ = ir::kNoValue;
   std::optional<Tables> tables_, local_tables_;
 };
 

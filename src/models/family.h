@@ -75,6 +75,9 @@ class Family {
     int64_t max_context = 0;      // rows of the rotary tables; 0: the model's context length
     bool select_rows = false;     // adds input "logit_rows" int64 [rows]: flat positions (batch * sequence) that get logits
     bool with_cache = true;       // KV states; false: one forward over the prompt
+    // With select_rows: the rows are picked before the last block's output product instead of before the last norm, since
+    // nothing behind attention mixes rows. For sessions; not where activations of every row are wanted (imatrix).
+    bool early_rows = false;
   };
   // Inputs: input_ids int64 [batch, sequence], position_ids int64 [batch, sequence], and as options say.
   // Outputs: logits F32 [batch, sequence, vocab] or [rows, vocab]. Weight constants carry the

@@ -127,6 +127,19 @@ TEST(Llama, GraphHasTheDocumentedForm) {
   EXPECT_EQ(q->bytes.data(), checkpoint->find(q->source)->view.bytes.data());  // a view, not a copy
   EXPECT_EQ(ir::print_graph(ir::parse_graph(ir::print_graph(graph))), ir::print_graph(graph));
 
+  const ir::Graph early = family.build(config, *checkpoint, {.select_rows = true, .early_rows = true});
+  ir::verify(early);
+  EXPECT_EQ(op_counts(early),
+            "Add 4, Attention 2, Gather 3, MatMul 15, Mul 2, RMSNormalization 5, Reshape 2, RotaryEmbedding 4, Swish 2");
+  const auto shape_of = [&](const char* name) {
+    const ir::Value& value = early.value(early.find_value(name));
+    return ir::type_text(early, value.dtype, value.shape);
+  };
+  EXPECT_EQ(shape_of("blk.0.attn_output"), "F32[batch, sequence, 32]");
+  EXPECT_EQ(shape_of("blk.1.attn_output"), "F32[rows, 32]");  // only what somebody asked for, behind the last attention
+  EXPECT_EQ(shape_of("blk.1.ffn_gate"), "F32[rows, 48]");
+  EXPECT_EQ(shape_of("logits"), "F32[rows, 40]");
+
   const ir::Graph plain = family.build(config, *checkpoint, {.max_context = 16, .with_cache = false});
   ir::verify(plain);
   EXPECT_TRUE(plain.states().empty());

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "backends/cpu/cpu_op.h"
+#include "backends/cpu/fuse.h"
 #include "base/error.h"
 #include "ir/op_table.h"
 #include "kernels/matmul.h"
@@ -16,8 +17,8 @@ namespace {
 const CpuOp* find(std::string_view name) {
   static const auto index = [] {
     std::unordered_map<std::string_view, const CpuOp*> map;
-    for (const auto& list :
-         {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops(), gradient_ops()})
+    for (const auto& list : {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(),
+                             layout_ops(), gradient_ops()})
       for (const CpuOp& op : list) map.emplace(op.name, &op);
     return map;
   }();
@@ -27,7 +28,8 @@ const CpuOp* find(std::string_view name) {
 
 class CpuDevice : public exec::Device {
  public:
-  explicit CpuDevice(const CpuOptions& options) : pool_(options.threads), exact_(options.exact) {}
+  explicit CpuDevice(const CpuOptions& options)
+      : pool_(options.threads), exact_(options.exact), grouped_(options.grouped && !options.exact) {}
   std::string name() const override { return fmt::format("cpu ({})", isa_name(active_isa())); }
   ThreadPool& pool() override { return pool_; }
   bool supports(const ir::Graph& graph, const ir::Node& node) const override {
@@ -42,6 +44,16 @@ class CpuDevice : public exec::Device {
       product->activations = kernels::Activations::kF32;
     return kernel;
   }
+  void group(exec::Grouping& grouping) const override {
+    if (!grouped_) return;
+    for (const Fusion& fusion : fusions()) fusion.match(grouping);
+  }
+  std::unique_ptr<exec::Kernel> compile_group(const exec::Grouping& grouping,
+                                              std::span<const ir::NodeId> nodes) override {
+    for (const Fusion& fusion : fusions())
+      if (auto kernel = fusion.compile(grouping, nodes)) return kernel;
+    return nullptr;
+  }
   bool supports_state(tensor::FormatId format) const override {
     using Id = tensor::FormatId;
     return format == Id::kF32 || format == Id::kF16 || format == Id::kBF16 || format == Id::kQ8_0;
@@ -49,7 +61,7 @@ class CpuDevice : public exec::Device {
 
  private:
   ThreadPool pool_;
-  bool exact_;
+  bool exact_, grouped_;
 };
 
 }  // namespace

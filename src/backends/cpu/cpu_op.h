@@ -17,13 +17,13 @@ struct CpuOp {
   std::unique_ptr<exec::Kernel> (*compile)(const ir::Graph& graph, const ir::Node& node);
 };
 
-// One list per source file; cpu_device.cpp joins them.
 // A kernel that may round activations; the device says how much.
 class PreciseKernel : public exec::Kernel {
  public:
   kernels::Activations activations = kernels::Activations::kAuto;
 };
 
+// One list per source file; cpu_device.cpp joins them.
 std::span<const CpuOp> matmul_ops();
 std::span<const CpuOp> elementwise_ops();
 std::span<const CpuOp> row_ops();
@@ -41,6 +41,9 @@ bool all_f32(const ir::Graph& graph, const ir::Node& node);  // every present in
 size_t rank_of(const ir::Graph& graph, const ir::Node& node, size_t i);
 bool last_axis(const ir::Graph& graph, const ir::Node& node,
                int64_t fallback);  // attribute axis is the last of input 0
+
+// A norm over the last axis whose scale and bias are F32 vectors of it.
+bool plain_norm(const ir::Graph& graph, const ir::Node& node);
 
 // Runs body(begin, end) over [0, count) items of `cost` elements each: threads only where it pays.
 template <typename Body>

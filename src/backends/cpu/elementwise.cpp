@@ -24,7 +24,7 @@ void broadcast_strides(const Buffer& x, const Buffer& y, size_t* strides) {
 
 class Binary : public exec::Kernel {
  public:
-  Binary(BinaryRow row, float (*one)(float, float)) : row_(row), one_(one) {}
+  explicit Binary(BinaryRow row) : row_(row) {}
 
   void run(const KernelContext& c) override {
     const Buffer &a = c.inputs[0], &b = c.inputs[1], &y = c.outputs[0];
@@ -49,13 +49,23 @@ class Binary : public exec::Kernel {
         if (sa[inner] && sb[inner]) {
           row_(pa, pb, py, width);
         } else {
-          for (size_t i = 0; i < width; ++i) py[i] = one_(pa[i * sa[inner]], pb[i * sb[inner]]);
+          repeated_row(pa, sa[inner], pb, sb[inner], py, width);
         }
       }
     });
   }
 
  private:
+  // A side that repeats along the row is written out for a piece of it, so that the vectorised row function runs.
+  void repeated_row(const float* a, size_t step_a, const float* b, size_t step_b, float* y, size_t n) const {
+    constexpr size_t kPiece = 256;
+    float left[kPiece], right[kPiece];
+    const size_t piece = std::min(kPiece, n);
+    if (!step_a) std::fill_n(left, piece, *a);
+    if (!step_b) std::fill_n(right, piece, *b);
+    for (size_t i = 0; i < n; i += piece)
+      row_(step_a ? a + i : left, step_b ? b + i : right, y + i, std::min(piece, n - i));
+  }
   static size_t offset(const Buffer& y, const size_t* strides, size_t row) {
     size_t at = 0;
     for (int axis = y.rank - 2; axis >= 0; --axis) {
@@ -66,7 +76,6 @@ class Binary : public exec::Kernel {
     return at;
   }
   BinaryRow row_;
-  float (*one_)(float, float);
 };
 
 using UnaryRow = void (*)(const IsaTable& t, const float* x, float* y, size_t n, float parameter);
@@ -91,25 +100,12 @@ void pow_row(const float* a, const float* b, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = std::pow(a[i], b[i]);
 }
 
-template <BinaryRow IsaTable::*row, float (*one)(float, float)>
+template <BinaryRow IsaTable::*row>
 std::unique_ptr<exec::Kernel> binary(const ir::Graph&, const ir::Node&) {
-  return std::make_unique<Binary>(kernels::active_table().*row, one);
+  return std::make_unique<Binary>(kernels::active_table().*row);
 }
-float add_one(float a, float b) {
-  return a + b;
-}
-float sub_one(float a, float b) {
-  return a - b;
-}
-float mul_one(float a, float b) {
-  return a * b;
-}
-float div_one(float a, float b) {
-  return a / b;
-}
-
 std::unique_ptr<exec::Kernel> power(const ir::Graph&, const ir::Node&) {
-  return std::make_unique<Binary>(pow_row, [](float a, float b) { return std::pow(a, b); });
+  return std::make_unique<Binary>(pow_row);
 }
 
 template <UnaryRow row>
@@ -149,10 +145,10 @@ std::unique_ptr<exec::Kernel> gelu(const ir::Graph&, const ir::Node& node) {
 
 std::span<const CpuOp> elementwise_ops() {
   static constexpr CpuOp ops[] = {
-      {"Add", all_f32, binary<&IsaTable::add, add_one>},
-      {"Sub", all_f32, binary<&IsaTable::sub, sub_one>},
-      {"Mul", all_f32, binary<&IsaTable::mul, mul_one>},
-      {"Div", all_f32, binary<&IsaTable::div, div_one>},
+      {"Add", all_f32, binary<&IsaTable::add>},
+      {"Sub", all_f32, binary<&IsaTable::sub>},
+      {"Mul", all_f32, binary<&IsaTable::mul>},
+      {"Div", all_f32, binary<&IsaTable::div>},
       {"Pow", all_f32, power},
       {"Swish", all_f32, swish},
       {"Gelu", all_f32, gelu},

@@ -64,14 +64,6 @@ class MeanOfRows : public exec::Kernel {
   }
 };
 
-// The scale and bias as vectors of the last axis.
-bool supports_norm(const ir::Graph& graph, const ir::Node& node) {
-  if (!all_f32(graph, node) || !last_axis(graph, node, -1)) return false;
-  const ir::Dim& width = graph.value(node.inputs[0]).shape.back();
-  for (size_t i = 1; i < node.inputs.size(); ++i)
-    if (has_input(node, i) && graph.value(node.inputs[i]).shape != ir::Shape{width}) return false;
-  return true;
-}
 std::unique_ptr<exec::Kernel> rms_norm(const ir::Graph&, const ir::Node& node) {
   return std::make_unique<Normalization>(false, static_cast<float>(node.number_or("epsilon", 1e-5)));
 }
@@ -109,10 +101,19 @@ std::unique_ptr<exec::Kernel> mean(const ir::Graph&, const ir::Node&) {
 
 }  // namespace
 
+// The scale and bias as vectors of the last axis.
+bool plain_norm(const ir::Graph& graph, const ir::Node& node) {
+  if (!all_f32(graph, node) || !last_axis(graph, node, -1)) return false;
+  const ir::Dim& width = graph.value(node.inputs[0]).shape.back();
+  for (size_t i = 1; i < node.inputs.size(); ++i)
+    if (has_input(node, i) && graph.value(node.inputs[i]).shape != ir::Shape{width}) return false;
+  return true;
+}
+
 std::span<const CpuOp> row_ops() {
   static constexpr CpuOp ops[] = {
-      {"RMSNormalization", supports_norm, rms_norm},
-      {"LayerNormalization", supports_norm, layer_norm},
+      {"RMSNormalization", plain_norm, rms_norm},
+      {"LayerNormalization", plain_norm, layer_norm},
       {"Softmax", supports_softmax, softmax},
       {"ReduceMean", supports_mean, mean},
   };
