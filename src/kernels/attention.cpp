@@ -34,8 +34,10 @@ size_t parts_of(size_t units, size_t threads, int64_t longest, size_t products) 
 size_t attention_scratch_bytes(const IsaTable& table, const AttentionArgs& args, int threads) {
   const size_t workers = static_cast<size_t>(std::max(1, threads));
   size_t floats = 0;
-  for (const bool few : {false, true}) {
-    const AttentionWork work(args, table, few);
+  using Way = AttentionWork::Way;
+  for (const Way way : {Way::kRows, Way::kCodes, Way::kTiles}) {
+    if (way == Way::kCodes && !(table.attention && table.attention->code_rows > 0)) continue;
+    const AttentionWork work(args, table, way);
     floats = std::max(floats, workers * (work.worker_floats() + 8 * work.part_floats()));
   }
   return floats * sizeof(float);
@@ -43,7 +45,7 @@ size_t attention_scratch_bytes(const IsaTable& table, const AttentionArgs& args,
 
 void attention_by(const IsaTable& table, const AttentionArgs& args, ThreadPool& pool,
                   std::span<std::byte> scratch) {
-  const AttentionWork work(args, table, AttentionWork::few_rows(args, table));
+  const AttentionWork work(args, table, AttentionWork::way_of(args, table));
   const size_t units = work.units(), threads = static_cast<size_t>(pool.size());
   if (units == 0) return;
   int64_t longest = 0;

@@ -37,6 +37,7 @@ struct AttentionArgs {
   float scale = 1, softcap = 0;   // softcap 0: none
   bool causal = true;
   int64_t window = 0;  // 0: all; else keys in (position - window, position]
+  bool exact = false;  // F32 arithmetic; also where keys and values are stored in F32
 };
 
 // Online softmax over tiles of 64 keys; keys of a group of heads are decoded once for all its queries. With

@@ -14,13 +14,19 @@ namespace {
 #include "kernels/formats.inc"
 #include "kernels/attention_math.inc"
 #include "kernels/attention_rows.inc"
+#include "kernels/attention_words_avx2.h"
+#include "kernels/attention_codes.inc"
 // clang-format on
 
 }  // namespace
 }  // namespace avx2
 
 const AttentionTable& avx2_attention() {
-  static const AttentionTable table = avx2::make_table();
+  static const AttentionTable table = [] {
+    AttentionTable t = avx2::make_table();
+    avx2::enter_codes(t);
+    return t;
+  }();
   return table;
 }
 

@@ -14,13 +14,19 @@ namespace {
 #include "kernels/formats.inc"
 #include "kernels/attention_math.inc"
 #include "kernels/attention_rows.inc"
+#include "kernels/attention_words_avx512.h"
+#include "kernels/attention_codes.inc"
 // clang-format on
 
 }  // namespace
 }  // namespace avx512
 
 const AttentionTable& avx512_attention() {
-  static const AttentionTable table = avx512::make_table();
+  static const AttentionTable table = [] {
+    AttentionTable t = avx512::make_table();
+    avx512::enter_codes(t);
+    return t;
+  }();
   return table;
 }
 

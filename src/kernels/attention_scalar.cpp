@@ -18,13 +18,19 @@ namespace {
 #include "kernels/formats.inc"
 #include "kernels/attention_math.inc"
 #include "kernels/attention_rows.inc"
+#include "kernels/attention_words_scalar.h"
+#include "kernels/attention_codes.inc"
 // clang-format on
 
 }  // namespace
 }  // namespace scalar
 
 const AttentionTable& scalar_attention() {
-  static const AttentionTable table = scalar::make_table();
+  static const AttentionTable table = [] {
+    AttentionTable t = scalar::make_table();
+    scalar::enter_codes(t);
+    return t;
+  }();
   return table;
 }
 

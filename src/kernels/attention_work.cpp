@@ -8,7 +8,9 @@
 namespace hone::kernels {
 namespace {
 
-constexpr size_t kBlockTiles = 4;        // register tiles of query rows that share a decoded key tile
+constexpr size_t kBlockTiles = 8;        // register tiles of query rows that share a decoded key tile
+constexpr size_t kCodeBlock = 192;       // query rows that share a tile of codes
+constexpr size_t kManyRows = 1024;       // of a key head: from here on blocks may be large
 constexpr size_t kFewRows = 16;          // up to here stored rows are read as they are
 constexpr size_t kSpanBytes = 16 << 10;  // of keys between two looks at their values
 constexpr int64_t kEndless = std::numeric_limits<int64_t>::max() / 2;
@@ -17,6 +19,9 @@ constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 size_t round16(size_t n) {
   return (n + 15) / 16 * 16;
+}
+size_t round32(size_t n) {
+  return (n + 31) / 32 * 32;
 }
 
 class Layout {
@@ -52,32 +57,58 @@ const std::byte* row_of(const RowsView& view, const AttentionUnit& u, int64_t j)
 
 }  // namespace
 
-bool AttentionWork::few_rows(const AttentionArgs& args, const IsaTable& table) {
+AttentionWork::Way AttentionWork::way_of(const AttentionArgs& args, const IsaTable& table) {
   const auto keys = static_cast<size_t>(args.keys.format), values = static_cast<size_t>(args.values.format);
-  return args.queries * args.heads <= kFewRows * args.kv_heads && table.attention &&
-         keys < tensor::kNamedCount && values < tensor::kNamedCount && table.attention->scores[keys] &&
-         table.attention->sums[values];
+  const AttentionTable* t = table.attention;
+  if (args.queries * args.heads <= kFewRows * args.kv_heads && t && keys < tensor::kNamedCount &&
+      values < tensor::kNamedCount && t->scores[keys] && t->sums[values])
+    return Way::kRows;
+  const bool plain =
+      args.keys.format == tensor::FormatId::kF32 && args.values.format == tensor::FormatId::kF32;
+  return t && t->code_rows > 0 && !args.exact && !plain ? Way::kCodes : Way::kTiles;
 }
 
-AttentionWork::AttentionWork(const AttentionArgs& args, const IsaTable& table, bool few)
+AttentionWork::AttentionWork(const AttentionArgs& args, const IsaTable& table, Way way)
     : args_(args),
       table_(table),
-      few_(few),
+      way_(way),
       group_(args.heads / std::max<size_t>(1, args.kv_heads)),
       padded_(round16(args.value_width)) {
   const size_t rows = args.queries * group_;
-  if (few) {
+  if (way == Way::kRows) {
     block_ = block_rows_ = std::clamp<size_t>(rows, 1, kFewRows);
     const size_t keys = kSpanBytes / std::max<size_t>(1, args.keys.row_stride);
     span_ = std::clamp<size_t>(keys / 16 * 16, 32, 256);
     space_ = row_workspace();
   } else {
     // Whole tokens per block, so that a block's rows see about the same keys.
-    block_ = kBlockTiles * table.tile_rows;
+    const size_t tile = way == Way::kCodes ? kCodeBlock : kBlockTiles * table.tile_rows;
+    block_ = rows < kManyRows ? tile / 2 : tile;
     block_rows_ = std::min(block_, std::max<size_t>(1, block_ / group_) * group_);
-    space_ = tile_workspace();
+    space_ = way == Way::kCodes ? code_workspace() : tile_workspace();
   }
   blocks_ = (rows + block_rows_ - 1) / block_rows_;
+}
+
+AttentionWork::Workspace AttentionWork::code_workspace() const {
+  Workspace w{};
+  Layout at;
+  const size_t words = round32(args_.key_width), tile = table_.attention->code_rows;
+  at.take(part_floats());
+  w.q = at.take(block_ * words / 2);
+  w.q_scales = at.take(block_);
+  w.rows = at.take(kKeyTile * words);
+  w.codes = at.take(kKeyTile * words / 2);
+  w.k_panel = at.take(kKeyTile * words / 2);
+  w.k_scales = at.take(kKeyTile);
+  w.v = at.take(kKeyTile * padded_);
+  w.v_panel = at.take(kKeyTile * padded_ / 2);
+  w.v_scales = at.take(padded_);
+  w.scores = at.take(tile * kKeyTile);
+  w.weights = at.take(tile * kKeyTile / 2);
+  w.spans = at.take(4 * tile);  // two int64 per row
+  w.total = at.total();
+  return w;
 }
 
 AttentionWork::Workspace AttentionWork::row_workspace() const {
@@ -100,7 +131,7 @@ AttentionWork::Workspace AttentionWork::tile_workspace() const {
   w.k_panel = at.take(round16(args_.key_width) * kKeyTile);
   w.v = at.take(kKeyTile * padded_);
   w.scores = at.take(table_.tile_rows * kKeyTile);
-  w.spans = at.take(4 * table_.tile_rows);  // two int64 per row
+  w.spans = at.take(8 * table_.tile_rows);  // four int64 per row
   w.total = at.total();
   return w;
 }
@@ -125,7 +156,8 @@ void AttentionWork::run(const AttentionUnit& u, int64_t low, int64_t high, float
   std::fill(part.out, part.out + u.rows * padded_, 0.0f);
   std::fill(part.maximum, part.maximum + u.rows, kNothing);
   std::fill(part.total, part.total + u.rows, 0.0f);
-  if (few_) return run_rows(u, low, high, work, part);
+  if (way_ == Way::kRows) return run_rows(u, low, high, work, part);
+  if (way_ == Way::kCodes) return run_codes(u, low, high, work, part);
   run_tiles(u, low, high, work, part);
 }
 
@@ -161,6 +193,56 @@ void AttentionWork::run_rows(const AttentionUnit& u, int64_t low, int64_t high, 
   }
 }
 
+int64_t AttentionWork::visible(const AttentionUnit& u, size_t first, size_t rows, int64_t start,
+                               int64_t count, int64_t* spans) const {
+  int64_t seen = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    const int64_t here = position(u, first + i) + 1 - start;
+    const int64_t low = args_.window > 0 ? here - args_.window : 0, high = args_.causal ? here : kEndless;
+    spans[2 * i] = low, spans[2 * i + 1] = high;
+    if (low < count) seen = std::max(seen, std::min(high, count));
+  }
+  return seen;
+}
+
+// Scores are logarithms to base 2 as in run_rows.
+void AttentionWork::run_codes(const AttentionUnit& u, int64_t low, int64_t high, float* work,
+                              const Part& part) const {
+  const AttentionTable& t = *table_.attention;
+  const size_t words = round32(args_.key_width);
+  // So that the sum of all products fits 31 bits.
+  const float top = std::floor(std::sqrt(2147483000.0f / static_cast<float>(words)));
+  const float scale = args_.softcap > 0 ? args_.scale : args_.scale * kLog2E;
+  const auto codes_at = [&](size_t place) { return reinterpret_cast<int16_t*>(work + place); };
+  float *rows = work + space_.rows, *q_scales = work + space_.q_scales;
+  for (size_t r = 0; r < u.rows; ++r) {
+    const float* from = query(u, r);
+    for (size_t d = 0; d < args_.key_width; ++d) rows[d] = from[d] * scale;
+    std::fill(rows + args_.key_width, rows + words, 0.0f);
+    q_scales[r] = t.row_codes(rows, words, top, codes_at(space_.q) + r * words);
+  }
+  auto* spans = reinterpret_cast<int64_t*>(work + space_.spans);
+  for (int64_t start = low; start < high; start += static_cast<int64_t>(kKeyTile)) {
+    const size_t keys = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(kKeyTile), high - start));
+    decode_tile(table_, args_.keys, row_of(args_.keys, u, start), keys, args_.key_width, words, rows);
+    t.key_panel(rows, words, keys, top, codes_at(space_.codes), codes_at(space_.k_panel),
+                work + space_.k_scales);
+    decode_tile(table_, args_.values, row_of(args_.values, u, start), keys, args_.value_width, padded_,
+                work + space_.v);
+    t.value_panel(work + space_.v, keys, padded_, codes_at(space_.v_panel), work + space_.v_scales);
+    for (size_t r = 0; r < u.rows; r += t.code_rows) {
+      const size_t count = std::min(t.code_rows, u.rows - r);
+      const int64_t seen = visible(u, r, count, start, static_cast<int64_t>(keys), spans);
+      if (seen == 0) continue;
+      t.attend_codes({codes_at(space_.q) + r * words, q_scales + r, count, words, padded_,
+                      static_cast<size_t>(seen), codes_at(space_.k_panel), work + space_.k_scales,
+                      codes_at(space_.v_panel), work + space_.v_scales, spans, args_.softcap,
+                      work + space_.scores, codes_at(space_.weights), part.maximum + r, part.total + r,
+                      part.out + r * padded_});
+    }
+  }
+}
+
 void AttentionWork::run_tiles(const AttentionUnit& u, int64_t low, int64_t high, float* work,
                               const Part& part) const {
   const IsaTable& t = table_;
@@ -168,7 +250,7 @@ void AttentionWork::run_tiles(const AttentionUnit& u, int64_t low, int64_t high,
   for (size_t r = 0; r < u.rows; r += t.tile_rows)
     pack_queries(u, r, std::min(t.tile_rows, u.rows - r), q + r * args_.key_width);
   auto* first = reinterpret_cast<int64_t*>(work + space_.spans);
-  int64_t* last = first + t.tile_rows;
+  int64_t *last = first + t.tile_rows, *spans = last + t.tile_rows;
   const size_t key_stride = round16(args_.key_width);
   for (int64_t start = low; start < high; start += static_cast<int64_t>(kKeyTile)) {
     const size_t keys = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(kKeyTile), high - start));
@@ -181,14 +263,12 @@ void AttentionWork::run_tiles(const AttentionUnit& u, int64_t low, int64_t high,
                 work + space_.v);
     for (size_t r = 0; r < u.rows; r += t.tile_rows) {
       const size_t rows = std::min(t.tile_rows, u.rows - r);
-      for (size_t i = 0; i < rows; ++i) {
-        const int64_t here = position(u, r + i) + 1 - start;
-        first[i] = args_.window > 0 ? here - args_.window : 0;
-        last[i] = args_.causal ? here : kEndless;
-      }
-      t.attend({q + r * args_.key_width, rows, args_.key_width, padded_, keys, work + space_.k_panel,
-                work + space_.v, first, last, args_.softcap, work + space_.scores, part.maximum + r,
-                part.total + r, part.out + r * padded_});
+      const int64_t seen = visible(u, r, rows, start, static_cast<int64_t>(keys), spans);
+      if (seen == 0) continue;
+      for (size_t i = 0; i < rows; ++i) first[i] = spans[2 * i], last[i] = spans[2 * i + 1];
+      t.attend({q + r * args_.key_width, rows, args_.key_width, padded_, static_cast<size_t>(seen),
+                work + space_.k_panel, work + space_.v, first, last, args_.softcap, work + space_.scores,
+                part.maximum + r, part.total + r, part.out + r * padded_});
     }
   }
 }
@@ -196,7 +276,7 @@ void AttentionWork::run_tiles(const AttentionUnit& u, int64_t low, int64_t high,
 void AttentionWork::merge(const AttentionUnit& u, const Part& part, const Part& other) const {
   for (size_t r = 0; r < u.rows; ++r) {
     if (other.total[r] == 0) continue;
-    const auto power = [&](float x) { return few_ ? std::exp2(x) : std::exp(x); };
+    const auto power = [&](float x) { return way_ == Way::kTiles ? std::exp(x) : std::exp2(x); };
     const float top = std::max(part.maximum[r], other.maximum[r]);
     const float keep = part.total[r] > 0 ? power(part.maximum[r] - top) : 0.0f,
                 take = power(other.maximum[r] - top);

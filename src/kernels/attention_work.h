@@ -18,9 +18,13 @@ size_t attention_scratch_bytes(const IsaTable& table, const AttentionArgs& args,
 
 class AttentionWork {
  public:
-  // Whether the rows of a key head are so few that they meet keys and values in storage order.
-  static bool few_rows(const AttentionArgs& args, const IsaTable& table);
-  AttentionWork(const AttentionArgs& args, const IsaTable& table, bool few);
+  enum class Way {
+    kRows,   // few rows meet keys and values in storage order
+    kCodes,  // many rows meet tiles of 16-bit codes
+    kTiles   // tiles of F32
+  };
+  static Way way_of(const AttentionArgs& args, const IsaTable& table);
+  AttentionWork(const AttentionArgs& args, const IsaTable& table, Way way);
 
   size_t units() const { return args_.batch * args_.kv_heads * blocks_; }
   AttentionUnit unit(size_t index) const;
@@ -44,12 +48,19 @@ class AttentionWork {
 
  private:
   struct Workspace {
-    size_t q, rows, k_panel, v, scores, spans, total;  // offsets in floats
+    size_t q, q_scales, rows, codes, k_panel, k_scales, v, v_panel, v_scales, scores, weights, spans,
+        total;  // offsets in floats
   };
   Workspace tile_workspace() const;
+  Workspace code_workspace() const;
   Workspace row_workspace() const;
   void run_rows(const AttentionUnit& u, int64_t low, int64_t high, float* work, const Part& part) const;
+  void run_codes(const AttentionUnit& u, int64_t low, int64_t high, float* work, const Part& part) const;
   void run_tiles(const AttentionUnit& u, int64_t low, int64_t high, float* work, const Part& part) const;
+  // What query rows [first, first + rows) see of `count` keys from `start` on, in `spans`; returns the end of
+  // what any of them sees, 0 for nothing.
+  int64_t visible(const AttentionUnit& u, size_t first, size_t rows, int64_t start, int64_t count,
+                  int64_t* spans) const;
   void pack_queries(const AttentionUnit& u, size_t first, size_t rows, float* packed) const;
   const float* query(const AttentionUnit& u, size_t row) const;
   int64_t position(const AttentionUnit& u, size_t row) const {
@@ -58,7 +69,7 @@ class AttentionWork {
 
   const AttentionArgs& args_;
   const IsaTable& table_;
-  bool few_;
+  Way way_;
   size_t group_, padded_, block_ = 0, block_rows_ = 0, blocks_ = 0;
   size_t span_ = 0;  // keys that run_rows takes at a time
   Workspace space_;

@@ -64,7 +64,6 @@ struct AttentionTile {
   float* total;    // per row, running
   float* out;      // [rows][padded], running
 };
-inline constexpr size_t kKeyTile = 64;
 
 struct IsaTable {
   Isa isa;

@@ -78,7 +78,7 @@ std::unique_ptr<exec::Kernel> rotary(const ir::Graph&, const ir::Node& node) {
   return std::make_unique<Rotary>(node);
 }
 
-class AttentionKernel : public exec::Kernel {
+class AttentionKernel : public PreciseKernel {
  public:
   explicit AttentionKernel(const ir::Node& node)
       : heads_(node.int_or("q_num_heads", 0)),
@@ -130,6 +130,7 @@ class AttentionKernel : public exec::Kernel {
     args.softcap = static_cast<float>(softcap_);
     args.causal = causal_;
     args.window = window_;
+    args.exact = activations == kernels::Activations::kF32;
     return args;
   }
 
