@@ -67,6 +67,9 @@ struct WordDot : PairedDot {
     return settled(dot_pairs(sum.a, w.a, x), dot_pairs(sum.b, w.b, x));
   }
 };
+struct CodeSums {
+  int first, second;
+};
 struct ByteKernel {
   int bound, reach;
 };
@@ -84,11 +87,7 @@ HONE_INLINE void widen_line(const uint8_t* p, int by, int16_t* to) {
                       _mm256_sub_epi16(words, _mm256_set1_epi16(static_cast<short>(by))));
 }
 
-struct Rounded {
-  float scale;
-  int first, second;
-};
-// Bits of magnitudes order like integers, and those of what is not finite come last.
+// The largest magnitude of 32; above all finite numbers where something is not finite: bits order like integers.
 HONE_INLINE float largest_magnitude(F32 low, F32 high) {
   const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
   const auto bits = [&](__m256 x) HONE_LAMBDA { return _mm256_and_si256(_mm256_castps_si256(x), magnitude); };
@@ -106,13 +105,9 @@ HONE_INLINE __m256i rounded_words(F32 x, __m256 inverse) {
   return _mm256_permute4x64_epi64(both, 0xD8);
 }
 template <bool kWords>
-HONE_INLINE Rounded round_block(F32 low, F32 high, int reach, int raise, uint8_t* codes) {
-  const float top = largest_magnitude(low, high);
-  // Below this the quotient would overflow; such blocks are zero beside any other.
-  const __m256 inverse = _mm256_set1_ps(top > 1e-30f ? static_cast<float>(reach) / top : 0.0f);
-  Rounded r;
-  r.scale = top <= 3.4028235e38f ? top * (1.0f / static_cast<float>(reach)) : __builtin_nanf("");
-  const __m256i wa = rounded_words(low, inverse), wb = rounded_words(high, inverse);
+HONE_INLINE CodeSums round_codes(F32 low, F32 high, float inverse, int raise, uint8_t* codes) {
+  const __m256i wa = rounded_words(low, _mm256_set1_ps(inverse));
+  const __m256i wb = rounded_words(high, _mm256_set1_ps(inverse));
   if constexpr (kWords) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), wa);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + 32), wb);
@@ -120,15 +115,12 @@ HONE_INLINE Rounded round_block(F32 low, F32 high, int reach, int raise, uint8_t
     const __m256i pairs = _mm256_hadd_epi32(_mm256_madd_epi16(wa, one), _mm256_madd_epi16(wb, one));
     __m128i q = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
     q = _mm_hadd_epi32(q, q);
-    r.first = _mm_cvtsi128_si32(q);
-    r.second = _mm_extract_epi32(q, 1);
-  } else {
-    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(wa, wb), 0xD8);
-    const __m256i up = _mm256_add_epi8(bytes, _mm256_set1_epi8(static_cast<char>(raise)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), up);
-    const __m256i sums = _mm256_sad_epu8(up, _mm256_setzero_si256());
-    r.first = _mm256_extract_epi16(sums, 0) + _mm256_extract_epi16(sums, 4) - 16 * raise;
-    r.second = _mm256_extract_epi16(sums, 8) + _mm256_extract_epi16(sums, 12) - 16 * raise;
+    return {_mm_cvtsi128_si32(q), _mm_extract_epi32(q, 1)};
   }
-  return r;
+  const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packs_epi16(wa, wb), 0xD8);
+  const __m256i up = _mm256_add_epi8(bytes, _mm256_set1_epi8(static_cast<char>(raise)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), up);
+  const __m256i sums = _mm256_sad_epu8(up, _mm256_setzero_si256());
+  return {_mm256_extract_epi16(sums, 0) + _mm256_extract_epi16(sums, 4) - 16 * raise,
+          _mm256_extract_epi16(sums, 8) + _mm256_extract_epi16(sums, 12) - 16 * raise};
 }

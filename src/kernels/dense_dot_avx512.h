@@ -35,6 +35,9 @@ struct WordDot : DirectDot {
   static constexpr size_t kCodeBytes = 2;
   static HONE_INLINE I32 step(I32 sum, __m512i w, __m512i x) { return _mm512_dpwssd_epi32(sum, w, x); }
 };
+struct CodeSums {
+  int first, second;
+};
 struct ByteKernel {
   int bound, reach;
 };
@@ -49,11 +52,7 @@ HONE_INLINE void widen_line(const uint8_t* p, int by, int16_t* to) {
                       _mm256_sub_epi16(words, _mm256_set1_epi16(static_cast<short>(by))));
 }
 
-struct Rounded {
-  float scale;
-  int first, second;
-};
-// Bits of magnitudes order like integers, and those of what is not finite come last.
+// The largest magnitude of 32; above all finite numbers where something is not finite: bits order like integers.
 HONE_INLINE float largest_magnitude(F32 low, F32 high) {
   const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
   const __m512i all = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
@@ -65,14 +64,9 @@ HONE_INLINE float largest_magnitude(F32 low, F32 high) {
   return _mm_cvtss_f32(_mm_castsi128_ps(q));
 }
 template <bool kWords>
-HONE_INLINE Rounded round_block(F32 low, F32 high, int reach, int raise, uint8_t* codes) {
-  const float top = largest_magnitude(low, high);
-  // Below this the quotient would overflow; such blocks are zero beside any other.
-  const F32 inverse = set1(top > 1e-30f ? static_cast<float>(reach) / top : 0.0f);
-  Rounded r;
-  r.scale = top <= 3.4028235e38f ? top * (1.0f / static_cast<float>(reach)) : __builtin_nanf("");
-  const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
-  const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+HONE_INLINE CodeSums round_codes(F32 low, F32 high, float inverse, int raise, uint8_t* codes) {
+  const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, set1(inverse)));
+  const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, set1(inverse)));
   if constexpr (kWords) {
     const __m256i wa = _mm512_cvtsepi32_epi16(a), wb = _mm512_cvtsepi32_epi16(b);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), wa);
@@ -81,17 +75,14 @@ HONE_INLINE Rounded round_block(F32 low, F32 high, int reach, int raise, uint8_t
     const __m256i pairs = _mm256_hadd_epi32(_mm256_madd_epi16(wa, one), _mm256_madd_epi16(wb, one));
     __m128i q = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
     q = _mm_hadd_epi32(q, q);
-    r.first = _mm_cvtsi128_si32(q);
-    r.second = _mm_extract_epi32(q, 1);
-  } else {
-    const __m512i up = _mm512_set1_epi32(raise);
-    const __m128i ca = _mm512_cvtepi32_epi8(_mm512_add_epi32(a, up)),
-                  cb = _mm512_cvtepi32_epi8(_mm512_add_epi32(b, up));
-    store_bytes(codes, ca);
-    store_bytes(codes + 16, cb);
-    const __m128i sa = _mm_sad_epu8(ca, _mm_setzero_si128()), sb = _mm_sad_epu8(cb, _mm_setzero_si128());
-    r.first = _mm_cvtsi128_si32(sa) + _mm_extract_epi16(sa, 4) - 16 * raise;
-    r.second = _mm_cvtsi128_si32(sb) + _mm_extract_epi16(sb, 4) - 16 * raise;
+    return {_mm_cvtsi128_si32(q), _mm_extract_epi32(q, 1)};
   }
-  return r;
+  const __m512i up = _mm512_set1_epi32(raise);
+  const __m128i ca = _mm512_cvtepi32_epi8(_mm512_add_epi32(a, up)),
+                cb = _mm512_cvtepi32_epi8(_mm512_add_epi32(b, up));
+  store_bytes(codes, ca);
+  store_bytes(codes + 16, cb);
+  const __m128i sa = _mm_sad_epu8(ca, _mm_setzero_si128()), sb = _mm_sad_epu8(cb, _mm_setzero_si128());
+  return {_mm_cvtsi128_si32(sa) + _mm_extract_epi16(sa, 4) - 16 * raise,
+          _mm_cvtsi128_si32(sb) + _mm_extract_epi16(sb, 4) - 16 * raise};
 }

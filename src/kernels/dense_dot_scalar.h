@@ -53,6 +53,9 @@ struct WordDot : PlainDot {
     return sum;
   }
 };
+struct CodeSums {
+  int first, second;
+};
 struct ByteKernel {
   int bound, reach;
 };
@@ -67,27 +70,21 @@ HONE_INLINE void widen_line(const uint8_t* p, int by, int16_t* to) {
   for (int i = 0; i < 16; ++i) to[i] = static_cast<int16_t>(p[i] - by);
 }
 
-// Codes of 32 activations, raised by `raise` as bytes; the scale, NaN where something is not finite; sums of the
-// first and last 16 codes, not raised.
-struct Rounded {
-  float scale;
-  int first, second;
-};
-template <bool kWords>
-HONE_INLINE Rounded round_block(F32 low, F32 high, int reach, int raise, uint8_t* codes) {
+// The largest magnitude of 32; infinite where something is not finite.
+HONE_INLINE float largest_magnitude(F32 low, F32 high) {
   float top = 0;
-  bool finite = true;
-  for (int i = 0; i < 16; ++i) {
-    for (const float x : {std::fabs(low.v[i]), std::fabs(high.v[i])}) top = x > top ? x : top;
-    finite = finite && std::isfinite(low.v[i]) && std::isfinite(high.v[i]);
-  }
-  // Below this the quotient would overflow; such blocks are zero beside any other.
-  const float inverse = top > 1e-30f ? static_cast<float>(reach) / top : 0.0f;
-  Rounded r{finite ? top * (1.0f / static_cast<float>(reach)) : std::nanf(""), 0, 0};
+  for (int i = 0; i < 16; ++i)
+    for (const float x : {std::fabs(low.v[i]), std::fabs(high.v[i])}) top = x <= top || top != top ? top : x;
+  return top;
+}
+// Codes of 32 activations, raised by `raise` as bytes; sums of the first and last 16, not raised.
+template <bool kWords>
+HONE_INLINE CodeSums round_codes(F32 low, F32 high, float inverse, int raise, uint8_t* codes) {
+  CodeSums sums{0, 0};
   for (int i = 0; i < 32; ++i) {
-    const float x = i < 16 ? low.v[i] : high.v[i - 16];
-    const int code = finite ? static_cast<int>(std::nearbyintf(x * inverse)) : 0;
-    (i < 16 ? r.first : r.second) += code;
+    const float x = (i < 16 ? low.v[i] : high.v[i - 16]) * inverse;
+    const int code = x >= -32767.0f && x <= 32767.0f ? static_cast<int>(std::nearbyintf(x)) : 0;
+    (i < 16 ? sums.first : sums.second) += code;
     if constexpr (kWords) {
       const auto word = static_cast<int16_t>(code);
       std::memcpy(codes + 2 * i, &word, 2);
@@ -95,5 +92,5 @@ HONE_INLINE Rounded round_block(F32 low, F32 high, int reach, int raise, uint8_t
       codes[i] = static_cast<uint8_t>(code + raise);
     }
   }
-  return r;
+  return sums;
 }

@@ -51,14 +51,15 @@ DensePlan dense_plan(const IsaTable& t, const WeightView& w, Activations activat
     p.format = t.dense->formats[id];
   }
   if (!p.format.unpack) {
-    const bool half = w.format == tensor::FormatId::kF16 || w.format == tensor::FormatId::kBF16;
-    if (!half && tensor::format(w.format).block == 1) return p;  // plain numbers, F32 among them
+    // Words are ten times finer than BF16's own rounding, but no finer than F16's: that and F32 stay floats.
+    if (w.format != tensor::FormatId::kBF16 && tensor::format(w.format).block == 1) return p;
     p.format = {};
     p.format.decode = decode_row;
     p.format.fine = true;
     p.decoder.emplace(t, w.format);
   }
-  const bool bytes = activations == Activations::k8;
+  // Formats whose own loss is large bear 8 bits, which add less than a tenth to it (docs/speed.md).
+  const bool bytes = activations == Activations::k8 || (activations == Activations::kAuto && !p.format.fine);
   p.kernel = t.dense->kernel(p.format, bytes);
   return p;
 }
