@@ -43,16 +43,16 @@ class Setup:
         return time.perf_counter() - start
 
 
-def hone_plain(s):
-    r = s.hone_bench("-p", 512, "-n", 128)
+def hone_plain(s, prefill=512, decode=128):
+    r = s.hone_bench("-p", prefill, "-n", decode)
     return {"prefill": r["prefill_tokens_per_second"]["median"], "decode": r["decode_tokens_per_second"]["median"],
             "bandwidth_share": r["decode_bandwidth_share"], "arithmetic_share": r["prefill_arithmetic_share"],
             "bandwidth": r["read_bandwidth_bytes_per_second"],
             "peak_mb": r["peak_memory_bytes"] / 1e6, "rest_mb": r["rest_memory_bytes"] / 1e6}
 
 
-def llama_plain(s):
-    rows = s.llama_bench("-p", 512, "-n", 128)
+def llama_plain(s, prefill=512, decode=128):
+    rows = s.llama_bench("-p", prefill, "-n", decode)
     return {"prefill": next(r["avg_ts"] for r in rows if r["n_prompt"]), "decode": next(r["avg_ts"] for r in rows if r["n_gen"])}
 
 
@@ -119,7 +119,8 @@ def while_spinning(measure, s):
 
 def busy(measure):
     def both(s):
-        alone, crowded = measure(s), while_spinning(measure, s)
+        few = lambda setup: measure(setup, 256, 32)  # noqa: E731  a crowded llama.cpp is slow
+        alone, crowded = few(s), while_spinning(few, s)
         return {phase: crowded[phase] / alone[phase] for phase in ("prefill", "decode")}
     return both
 

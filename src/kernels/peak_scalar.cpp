@@ -7,12 +7,23 @@ namespace hone::kernels {
 namespace {
 
 using Vector = uint64_t;
-constexpr int kSums = 8;
+constexpr int kSums = 12;
 
-// Through memory only where the compiler keeps no value in a register.
-template <typename T>
-inline void hide(T& x) {
+#if defined(__x86_64__)
+inline void hide(float& x) {
+  asm volatile("" : "+x"(x));
+}
+#elif defined(__aarch64__)
+inline void hide(float& x) {
+  asm volatile("" : "+w"(x));
+}
+#else
+inline void hide(float& x) {
   asm volatile("" : "+m"(x));
+}
+#endif
+inline void hide(uint32_t& x) {
+  asm volatile("" : "+r"(x));
 }
 inline Vector load_bits(const std::byte* p) {
   uint64_t word;
