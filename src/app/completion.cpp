@@ -183,7 +183,7 @@ std::string manual_page(const std::vector<VerbSummary>& verbs) {
   }
   return out +
          ".SH EXIT STATUS\n0 success, 1 goal not met, 2 usage, 3 bad input, 4 resource, 130 interrupted.\n"
-         ".SH ENVIRONMENT\n.TP\nHONE_ISA\nscalar, avx2 or avx512: the instruction set that the kernels use.\n"
+         ".SH ENVIRONMENT\n.TP\nHONE_ISA\nscalar, avx2 or avx512 (on ARM neon, neon-dot or neon-i8mm): the instruction set that the kernels use.\n"
          ".TP\nHF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE\nas huggingface_hub reads "
          "them.\n";
 }

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/half.h"
@@ -22,6 +25,20 @@
 
 namespace hone {
 namespace {
+
+TEST(Cpu, TheBestSupportedSetIsChosenUnlessOneIsForced) {
+  const Isa active = active_isa();
+  std::printf("active instruction set: %s\n", isa_name(active));  // tests/arm64_test.py reads it
+  EXPECT_TRUE(isa_supported(active));
+  if (const char* forced = std::getenv("HONE_ISA"); forced && *forced) {
+    EXPECT_STREQ(isa_name(active), forced);
+    return;
+  }
+  Isa best = Isa::kScalar;
+  for (const Isa isa : kIsas)
+    if (isa_supported(isa)) best = isa;
+  EXPECT_EQ(active, best);
+}
 
 TEST(Half, EveryF16ValueRoundTrips) {
   for (uint32_t bits = 0; bits < 65536; ++bits) {

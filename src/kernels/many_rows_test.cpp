@@ -17,10 +17,11 @@ namespace {
 
 using tensor::FormatId;
 
+// NEON without the dot product has no integer product of many rows: F32 is faster there.
 std::vector<Isa> isas() {
   std::vector<Isa> list;
   for (const Isa isa : kIsas)
-    if (isa_supported(isa)) list.push_back(isa);
+    if (isa_supported(isa) && isa != Isa::kNeon) list.push_back(isa);
   return list;
 }
 
@@ -143,8 +144,8 @@ TEST(ManyRows, CodesAreTheValuesOfTheReference) {
     f.decode(bytes.data(), expected.data(), n);
     for (const Isa isa : isas()) {
       const DensePlan plan = dense_plan(table_for(isa), {id, nullptr, 1, 256}, Activations::k8);
-      ASSERT_TRUE(plan) << f.name;
       if (plan.format.decode) continue;
+      ASSERT_TRUE(plan) << f.name;
       const Unpacked u = unpack(plan, id, bytes.data(), n);
       size_t wrong = 0;
       for (size_t i = 0; i < n; ++i) {
@@ -190,6 +191,7 @@ void expect_arithmetic(const Weights& w, const std::vector<float>& x, size_t m, 
       ThreadPool pool(threads);
       for (const Activations a : {Activations::k8, Activations::k16}) {
         const DensePlan plan = dense_plan(table_for(isa), w.view(), a);
+        if (plan.format.decode && !plan) continue;  // an instruction set may leave those to F32
         std::vector<float> y(m * w.rows, NAN);
         matmul_on(isa, a, w.view(), x.data(), m, y.data(), bias.data(), pool);
         for (size_t r = 0; r < w.rows; ++r) {
@@ -264,6 +266,7 @@ TEST(ManyRows, ErrorStaysWithinHalfAStepOfTheActivations) {
       if (isa == Isa::kScalar && id != FormatId::kQ4_K) continue;
       for (const Activations a : {Activations::k8, Activations::k16}) {
         const DensePlan plan = dense_plan(table_for(isa), w.view(), a);
+        if (plan.format.decode && !plan) continue;  // an instruction set may leave those to F32
         std::vector<float> y(m * rows, NAN);
         matmul_on(isa, a, w.view(), x.data(), m, y.data(), nullptr, pool);
         for (size_t i = 0; i < m; ++i)

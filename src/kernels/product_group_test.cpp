@@ -53,7 +53,7 @@ class ProductGroups : public testing::TestWithParam<size_t> {};
 
 std::vector<Isa> isas() {
   std::vector<Isa> list;
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512})
+  for (const Isa isa : kIsas)
     if (isa_supported(isa)) list.push_back(isa);
   return list;
 }

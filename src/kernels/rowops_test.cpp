@@ -17,7 +17,7 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 std::vector<const IsaTable*> tables() {
   std::vector<const IsaTable*> list;
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512})
+  for (const Isa isa : kIsas)
     if (isa_supported(isa)) list.push_back(&table_for(isa));
   return list;
 }

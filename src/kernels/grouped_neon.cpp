@@ -1,0 +1,2 @@
+// Kernels of the grouped formats compiled for every 64-bit ARM processor.
+#include "kernels/grouped_neon.inc"
