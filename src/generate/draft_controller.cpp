@@ -10,9 +10,9 @@ namespace {
 constexpr double kMemory = 0.95;     // decay of counts per judgement: about the last twenty matter
 constexpr double kPriorWeight = 2;   // judgements that a prior is worth
 constexpr double kRowGuess = 0.1;    // cost of a further row, in runs of one row, before any was measured
-constexpr double kWorthIt = 1.02;    // gain below which a plain step is preferred
+constexpr double kWorthIt = 1.05;    // gain below which a plain step is preferred
 constexpr double kNewSample = 0.25;  // weight of the newest time
-constexpr int kFirstPatience = 64, kLongestPatience = 1024;
+constexpr int kMostPatience = 16;       // times the first
 constexpr int kTrialLength = 3;
 
 }  // namespace
@@ -39,13 +39,14 @@ double RunTimes::estimate(int rows) const {
   return 0;
 }
 
-DraftController::DraftController(int most, const std::vector<double>& priors)
+DraftController::DraftController(int most, const std::vector<double>& priors, int patience)
     : most_(most),
+      first_patience_(patience),
       priors_(priors),
       counts_(priors.size(), std::vector<Count>(static_cast<size_t>(most) + 1)),
       runs_(most + 1),
       declined_(priors.size(), 0),
-      patience_(priors.size(), kFirstPatience) {
+      patience_(priors.size(), patience) {
   HONE_CHECK(most > 0);
 }
 
@@ -82,12 +83,12 @@ int DraftController::choose(int kind, int available) {
   }
   if (best > 0) {
     declined_[k] = 0;
-    patience_[k] = kFirstPatience;
+    patience_[k] = first_patience_;
     return best;
   }
   if (++declined_[k] < patience_[k]) return 0;
   declined_[k] = 0;
-  patience_[k] = std::min(kLongestPatience, 2 * patience_[k]);
+  patience_[k] = std::min(kMostPatience * first_patience_, 2 * patience_[k]);
   return std::min(available, kTrialLength);
 }
 

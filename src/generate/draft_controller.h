@@ -24,8 +24,9 @@ class RunTimes {
 
 class DraftController {
  public:
-  // priors: chance of acceptance per kind of draft before anything was seen.
-  DraftController(int most, const std::vector<double>& priors);
+  // priors: chance of acceptance per kind of draft before anything was seen. patience: steps until a kind that did not
+  // pay is tried again.
+  DraftController(int most, const std::vector<double>& priors, int patience = 64);
 
   // Tokens to draft of a kind, at most `available`; 0: a plain step. A kind that did not pay is tried again
   // after a while, and ever more rarely while it does not.
@@ -45,7 +46,7 @@ class DraftController {
   };
   double rate(int kind, int length) const;  // tokens per second
 
-  int most_;
+  int most_, first_patience_;
   std::vector<double> priors_;
   std::vector<std::vector<Count>> counts_;  // per kind and position
   RunTimes runs_;
