@@ -92,6 +92,9 @@ class RunVerb : public Verb {
 
     const auto tokenizer = models::load_tokenizer(*model.checkpoint);
     const std::string source = raw_ ? "" : models::chat_template_source(*model.checkpoint);
+    // The tokenizer has these now; texts of a quarter of a million tokens would only take room beside the weights.
+    for (const char* key : {"tokens", "scores", "token_type", "merges"})
+      model.checkpoint->metadata.erase(std::string("tokenizer.ggml.") + key);
     if (batch_.given()) return answer_all(console, model, *device, *tokenizer, source);
     const std::string prompt = interactive ? "" : prompt_option_->count() > 0 ? prompt_ : read_pipe();
     session_.scored = speculation_.scored();

@@ -22,8 +22,10 @@ text::VocabSpec read_vocab_spec(const tensor::Checkpoint& checkpoint) {
     fail(ErrorKind::kBadInput, "[models] {}: the file carries no tokenizer", checkpoint.source_name());
   spec.pre = meta.get_string_or(key("pre"), "");
   spec.tokens = *tokens;
-  for (const double score : meta.get_numbers(key("scores"))) spec.scores.push_back(static_cast<float>(score));
-  for (const int64_t type : meta.get_ints(key("token_type"))) spec.types.push_back(static_cast<int32_t>(type));
+  const std::vector<double> scores = meta.get_numbers(key("scores"));
+  spec.scores.assign(scores.begin(), scores.end());
+  const std::vector<int64_t> types = meta.get_ints(key("token_type"));
+  spec.types.assign(types.begin(), types.end());
   if (const std::vector<std::string>* merges = meta.find_strings(key("merges"))) spec.merges = *merges;
 
   auto id = [&](const char* name) -> std::optional<text::TokenId> {

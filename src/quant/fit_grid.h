@@ -12,8 +12,8 @@
 namespace hone::quant::HONE_QUANT_ISA {
 
 // Format: what GridSearch asks for, and kSigns, kScales (S below it), kUnit, kTypical (free scale of a bell
-// curve of mean square 1), kSteps, kRounds, kDense (so many points that the scales are found without the
-// book).
+// curve of mean square 1), kSteps, kLooks (how many of the steps meet the book), kRounds, kDense (so many points
+// that the scales are found without the book), kLoose (what that leaves out).
 template <class Format>
 class GridFit {
   using Search = GridSearch<Format>;
@@ -91,9 +91,10 @@ class GridFit {
       least[g] = 3e38f;
       ideal_[g] = base[g];
     }
-    for (int step = 0; step < Format::kSteps; ++step) {
-      const float factor = Format::step(step);
-      for (int g = 0; g < kGroups; ++g) scale[g] = base[g] * factor;
+    uint8_t order[Format::kSteps][kGroups];
+    order_steps(base, order);
+    for (int look = 0; look < Format::kLooks; ++look) {
+      for (int g = 0; g < kGroups; ++g) scale[g] = base[g] * Format::step(order[look][g]);
       if (Format::kDense)
         search_.loose_errors(scale, error);
       else
@@ -112,6 +113,26 @@ class GridFit {
       const Moments2 m = moments(choice, g);
       if (m.qq > 0 && m.xq > 0) ideal_[g] = m.xq / m.qq;
       stiffness_[g] = m.qq;
+    }
+  }
+
+  // The steps as they stand, or for each group by the errors without a book where only the first are looked at.
+  void order_steps(const float* base, uint8_t (&order)[Format::kSteps][kGroups]) const {
+    for (int step = 0; step < Format::kSteps; ++step)
+      for (int g = 0; g < kGroups; ++g) order[step][g] = static_cast<uint8_t>(step);
+    if (Format::kLooks == Format::kSteps) return;
+    float scale[kGroups], sorted[Format::kSteps][kGroups];
+    for (int step = 0; step < Format::kSteps; ++step) {
+      float error[kGroups];
+      for (int g = 0; g < kGroups; ++g) scale[g] = base[g] * Format::step(step);
+      search_.loose_errors(scale, error);
+      for (int g = 0; g < kGroups; ++g) {
+        int at = step;
+        for (; at > 0 && error[g] < sorted[at - 1][g]; --at)
+          sorted[at][g] = sorted[at - 1][g], order[at][g] = order[at - 1][g];
+        sorted[at][g] = error[g];
+        order[at][g] = static_cast<uint8_t>(step);
+      }
     }
   }
 

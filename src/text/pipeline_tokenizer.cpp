@@ -165,13 +165,22 @@ class PipelineTokenizer final : public Tokenizer {
   VocabSpec to_vocab_spec() const override {
     if (parts_.spec && !parts_.spec->refusal.empty())
       fail(ErrorKind::kUnsupported, "[tokenizer] this tokenizer cannot be written to GGUF exactly: {}", parts_.spec->refusal);
-    return parts_.spec ? *parts_.spec : vocab_spec_from_json(parts_.tokenizer_json, parts_.config_json);
+    return parts_.spec ? whole_spec() : vocab_spec_from_json(parts_.tokenizer_json, parts_.config_json);
   }
   std::string to_tokenizer_json() const override {
-    return parts_.spec ? json_from_vocab_spec(*parts_.spec) : parts_.tokenizer_json;
+    return parts_.spec ? json_from_vocab_spec(whole_spec()) : parts_.tokenizer_json;
   }
 
  private:
+  VocabSpec whole_spec() const {
+    VocabSpec spec = *parts_.spec;
+    const Vocabulary& vocabulary = parts_.model->vocabulary();
+    if (!spec.tokens.empty()) return spec;
+    spec.tokens.reserve(vocabulary.size());
+    for (size_t i = 0; i < vocabulary.size(); ++i) spec.tokens.push_back(*vocabulary.piece(static_cast<TokenId>(i)));
+    return spec;
+  }
+
   static std::vector<AddedTokenMatcher::Part> split(const AddedTokenMatcher& matcher, std::string_view text, const EncodeOptions& options) {
     if (text.empty()) return {};
     if (matcher.empty()) return {{{0, text.size()}, std::nullopt}};

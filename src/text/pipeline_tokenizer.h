@@ -15,7 +15,7 @@ struct TokenizerParts {
   size_t minimum_size = 0;                         // of the vocabulary, where ids past the last piece exist
   std::optional<TokenId> bos, eos, eot;
   std::string tokenizer_json, config_json;         // the source, when it was JSON
-  std::optional<VocabSpec> spec;                   // the source, when it was GGUF
+  std::optional<VocabSpec> spec;                   // the source, when it was GGUF; without tokens: the model's pieces
 };
 
 std::unique_ptr<Tokenizer> make_pipeline_tokenizer(TokenizerParts parts);

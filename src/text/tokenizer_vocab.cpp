@@ -235,6 +235,14 @@ std::unique_ptr<Tokenizer> tokenizer_from_vocab(VocabSpec spec) {
   if (parts.added.empty()) parts.added = added_tokens(spec);
   spec.bos = parts.bos;  // so that an export states the defaults
   spec.eos = parts.eos;
+  // The pieces are in the vocabulary too; exports put them back.
+  const Vocabulary& vocabulary = parts.model->vocabulary();
+  bool same = vocabulary.size() == spec.tokens.size();
+  for (size_t i = 0; same && i < spec.tokens.size(); ++i) {
+    const std::string* piece = vocabulary.piece(static_cast<TokenId>(i));
+    same = piece && *piece == spec.tokens[i];
+  }
+  if (same) std::vector<std::string>().swap(spec.tokens);
   parts.spec = std::move(spec);
   return make_pipeline_tokenizer(std::move(parts));
 }
