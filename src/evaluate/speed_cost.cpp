@@ -115,9 +115,8 @@ OpCost& OpCost::operator+=(const OpCost& other) {
 }
 
 ProductPrecision product_precision(tensor::FormatId format, uint64_t out, uint64_t in, int64_t rows) {
-  (void)rows;
   ProductPrecision precision;
-  precision.activations = kernels::activations_used({format, nullptr, out, in});
+  precision.activations = kernels::activations_used({format, nullptr, out, in}, static_cast<size_t>(rows));
   if (precision.activations == "8-bit") precision.arithmetic = kernels::Arithmetic::kInt8;
   if (precision.activations == "16-bit") precision.arithmetic = kernels::Arithmetic::kInt16;
   if (precision.activations == "BF16") precision.arithmetic = kernels::Arithmetic::kBF16;

@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "kernels/attention_table.h"
 #include "kernels/dense.h"
+#include "kernels/few.h"
 #include "tensor/quant_format.h"
 
 namespace hone::kernels {
@@ -18,7 +19,8 @@ using DecodeFn = void (*)(const uint8_t* src, float* dst, size_t n);
 
 using EncodeFn = void (*)(const float* src, uint8_t* dst, size_t n);
 
-// y[i * ldy + r] = sum_k w[r, k] * x[i * cols + k] + bias[r] for m = 1 or 2 activation rows.
+// y[i * ldy + r] = sum_k w[r, k] * x[i * cols + k] + bias[r] for m = 1 or 2 activation rows, for F32, F16 and BF16
+// any number; their results do not depend on m.
 using GemvFn = void (*)(const uint8_t* w, size_t row_bytes, size_t rows, size_t cols, const float* x,
                         size_t m, float* y, size_t ldy, const float* bias);
 
@@ -77,6 +79,7 @@ struct IsaTable {
   GemvCodesFn gemv_codes[tensor::kFormatCount];
   const GroupedKernels* grouped;  // kGroupedCodes rows
   const DenseTable* dense;        // many rows in integers
+  const FewTable* few;            // one to eight rows in integers
   const AttentionTable* attention;  // null: attention goes by F32 tiles only
   // Fills prepared_bytes(cols); cols is a multiple of 32.
   void (*prepare_codes)(const float* x, size_t cols, void* prepared);

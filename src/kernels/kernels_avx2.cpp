@@ -31,6 +31,7 @@ const IsaTable& avx2_table() {
     avx2::enter_all(t);
     t.grouped = avx2_grouped();
     t.dense = &avx2_dense();
+    t.few = &avx2_few();
     t.attention = &avx2_attention();
     avx2::enter_codes(t);
     return t;

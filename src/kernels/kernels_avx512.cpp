@@ -31,6 +31,7 @@ const IsaTable& avx512_table() {
     avx512::enter_all(t);
     t.grouped = avx512_grouped();
     t.dense = &avx512_dense();
+    t.few = &avx512_few();
     t.attention = &avx512_attention();
     avx512::enter_codes(t);
     return t;

@@ -67,7 +67,8 @@ Activations forced_activations() {
   return forced;
 }
 
-const char* activations_used(const WeightView& w) {
+const char* activations_used(const WeightView& w, size_t rows) {
+  if (rows <= kSomeRows) return few_by_codes(active_table(), w, rows) ? "16-bit" : "F32";
   const DensePlan plan = dense_plan(active_table(), w, forced_activations());
   return !plan ? "F32" : plan.kernel.words() ? "16-bit" : "8-bit";
 }

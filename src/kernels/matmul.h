@@ -23,8 +23,8 @@ enum class Activations { kAuto, k8, k16, kF32 };
 // What the environment variable HONE_ACTIVATIONS (8, 16 or f32) forces, else kAuto. Read once. Throws
 // Error(kUsage) for anything else.
 Activations forced_activations();
-// What products of many rows use for a weight: "8-bit", "16-bit" or "F32".
-const char* activations_used(const WeightView& w);
+// What products of so many rows use for a weight: "8-bit", "16-bit" (words of 14 bits) or "F32".
+const char* activations_used(const WeightView& w, size_t rows = 512);
 
 // y[m, rows] = x[m, cols] * W^T (+ bias[rows] when not null). x and y are dense F32.
 // Any m; few rows run as matrix-vector products straight from the stored bytes, many rows decode tiles of

@@ -23,6 +23,8 @@ inline size_t bytes_of(const WeightView& w, size_t elements) {
 
 // few_rows.cpp: up to kSomeRows, straight from the stored bytes. group.rows.norm_gain is honoured.
 void multiply_few(const IsaTable& t, const ProductGroup& group, ThreadPool& pool, std::byte* scratch);
+// Whether m rows meet the weight as integer codes there, else in F32.
+bool few_by_codes(const IsaTable& t, const WeightView& w, size_t m);
 size_t few_scratch_bytes(const IsaTable& t, const ProductGroup& group, int threads);
 
 // f32_panels.cpp: any rows and any format, by panels of F32. No norm, no add.

@@ -107,7 +107,10 @@ TEST(Ops, MatchNumpy) {
   // The list of ops and the list of cases agree: a new op comes with its cases.
   for (const auto& list :
        {matmul_ops(), elementwise_ops(), row_ops(), attention_ops(), view_ops(), layout_ops()})
-    for (const CpuOp& op : list) EXPECT_TRUE(seen.count(op.name)) << op.name << " has no case in ops.json";
+    for (const CpuOp& op : list) {
+      if (std::string_view(op.name).starts_with("hone.")) continue;  // tests/train_test.cpp
+      EXPECT_TRUE(seen.count(op.name)) << op.name << " has no case in ops.json";
+    }
 }
 
 }  // namespace
