@@ -92,7 +92,8 @@ class OptimizeVerb : public Verb {
         ->check(between(0, 100000))
         ->type_name("N")
         ->group("Effort");
-    command.add_flag("--no-feedback", no_feedback_, "Encode by weight errors alone, without the covariance of the inputs")
+    command.add_flag("--feedback", options_.feedback,
+                     "Encode against the covariance of the inputs: much less loss with 16,000 calibration tokens or more")
         ->group("Effort");
     command.add_option("--sweeps", options_.sweeps, "Rounds over all codes after the feedback")
         ->capture_default_str()
@@ -120,7 +121,6 @@ class OptimizeVerb : public Verb {
     if (!text_.empty()) options_.evaluation = text_;
     options_.output = output_;
     options_.measure_speed = !no_speed_;
-    options_.feedback = !no_feedback_;
     options_.command_line = this_command_line();
     const auto path = resolve_model(model_, console.progress());
     check_output(output_, path);
@@ -137,7 +137,6 @@ class OptimizeVerb : public Verb {
  private:
   std::string model_, output_, max_size_, recipe_, calibration_, text_;
   double max_bpw_ = 0, max_kld_ = 0;
-  bool no_feedback_ = false;
   bool no_speed_ = false;
   optimize::Options options_;
   DeviceFlags device_;

@@ -37,7 +37,7 @@ struct Options {
   int64_t search_tokens = 512;             // text on which whole allocations are measured
   int64_t evaluation_tokens = 4096;        // held-out text of the proof
   int swap_trials = 16;                    // measured exchanges at the end
-  bool feedback = true;                    // encode the chosen formats with the covariance of the inputs
+  bool feedback = false;                   // encode the chosen formats with the covariance of the inputs
   double damping = 0.01;                   // of the covariances, a share of their mean diagonal
   int sweeps = 4;                          // of coordinate descent over the codes
   bool measure_speed = true;

@@ -3,6 +3,7 @@
 
 usage: evaluate_numpy_test.py HONE. Exit code 77 (skipped) without numpy."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -15,6 +16,7 @@ except ImportError as missing:
     sys.exit(77)
 
 HONE = sys.argv[1]
+os.environ["HONE_ACTIVATIONS"] = "f32"  # `evaluate` multiplies exactly, `run --input` as fast as `run` does
 MODEL = pathlib.Path(__file__).resolve().parent.parent / "data/models/stories260K"
 WINDOW = 64
 STORY = ("Once upon a time, there was a {0} {1} named Tim. Tim liked to {2} in the {3}. One day he saw a {1} who was very {4}. "
